@@ -6,19 +6,17 @@ neither bytes, sockets, clocks nor SQL. All times are microseconds since the epo
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from contextlib import suppress
+from enum import IntEnum
 from typing import Literal, TypeAlias
 
 import msgspec
 
-
-class Grade(IntFlag):
-    """How good a time stamp is; of two stamps for one event the greater grade wins."""
-
-    ZONED = 1
-    """The stamp carried its offset from UTC."""
-    SUBSECOND = 2
-    """The stamp carried a fraction of a second."""
+# A stamp's grade is the sum of these; of two stamps for one event the greater grade wins.
+ZONED = 1
+"""The stamp carried its offset from UTC."""
+SUBSECOND = 2
+"""The stamp carried a fraction of a second."""
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +25,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     at: int
     """When, in µs since the epoch."""
     grade: int
-    """A `Grade`."""
+    """Sum of `ZONED` and `SUBSECOND`."""
     hostname: str
     """As logged; empty where the header has none."""
     syslog_name: str
@@ -48,7 +46,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 class Record(
     msgspec.Struct, frozen=True, gc=False, tag_field="kind", omit_defaults=True, kw_only=True
 ):
-    """One line about a queue entry. An empty `queue_id` stands for NOQUEUE."""
+    """One line about a queue entry, or at the door (`queue_id` NOQUEUE)."""
 
     queue_id: str = ""
 
@@ -81,24 +79,12 @@ class MessageId(Record, tag="message-id", frozen=True, gc=False, kw_only=True):
     resent: bool = False
 
 
-class HeaderInfo(Record, tag="header-info", frozen=True, gc=False, kw_only=True):
-    """A header logged by header_checks with INFO or WARN (cleanup/cleanup_message.c)."""
-
-    action: str
-    header_name: str
-    header_value: str
-    client_host: str = ""
-    client_ip: str = ""
-    sender: str | None = None
-    recipient: str | None = None
-    action_text: str = ""
-
-
 class HeaderAction(Record, tag="header-action", frozen=True, gc=False, kw_only=True):
-    """Any other header, body, content or milter action: hold, discard, redirect, reject …"""
+    """What header_checks, body_checks or a milter did: hold, discard, redirect, reject …"""
 
     action: str
     content_class: str
+    """`header`, `body`, `content` or `mime-error`."""
     content: str
     header_name: str = ""
     header_value: str = ""
@@ -107,6 +93,10 @@ class HeaderAction(Record, tag="header-action", frozen=True, gc=False, kw_only=T
     sender: str | None = None
     recipient: str | None = None
     action_text: str = ""
+
+
+class HeaderInfo(HeaderAction, tag="header-info", frozen=True, gc=False, kw_only=True):
+    """A header that was only logged: INFO or WARN (cleanup/cleanup_message.c)."""
 
 
 class QueueActive(Record, tag="qmgr-from", frozen=True, gc=False, kw_only=True):
@@ -163,7 +153,7 @@ class Pickup(Record, tag="pickup", frozen=True, gc=False, kw_only=True):
 
 
 class Reject(Record, tag="reject", frozen=True, gc=False, kw_only=True):
-    """smtpd, postscreen or a milter refused (or only warned, held …) at the door."""
+    """smtpd, postscreen or a milter refused at the door."""
 
     action: str
     where: str
@@ -177,6 +167,10 @@ class Reject(Record, tag="reject", frozen=True, gc=False, kw_only=True):
     proto: str = ""
     helo: str = ""
     sasl_username: str = ""
+
+
+class AccessAction(Reject, tag="access-action", frozen=True, gc=False, kw_only=True):
+    """smtpd did something else than refuse: warn, hold, discard, redirect, filter …"""
 
 
 class QueueOperation(Record, tag="queue-op", frozen=True, gc=False, kw_only=True):
@@ -205,6 +199,7 @@ AnyRecord: TypeAlias = (
     | Connected
     | Pickup
     | Reject
+    | AccessAction
     | QueueOperation
     | Ignored
     | Unknown
@@ -236,30 +231,49 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Id of the rule that decided; empty when none did."""
 
 
+ONCE = (MessageId, HeaderInfo, Connected, Pickup, Removed, Notification)
+"""Of these an entry has each text once: no stamp is needed to know it again."""
+
+
 # --- What is known of a queue entry ------------------------------------------------------------
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One line about one queue entry, with its own time stamp."""
+    """What one line other than a delivery record says, with that line's own stamp."""
 
     at: int
     grade: int
     syslog_name: str
-    program: str
     record: AnyRecord
+
+    def key(self) -> FactKey:
+        """The identity of a fact within its life."""
+        if isinstance(self.record, ONCE):
+            return type(self.record).__name__, 0, str(self.record)
+        return type(self.record).__name__, self.at // 1_000_000, str(self.record)
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One delivery attempt: (queue entry, text, copy) is its identity."""
 
     digest: int
-    """64-bit hash of the text after `QID: `."""
+    """64-bit hash of the text after `QID: `, signed."""
     copy: int
+    """0, or k for the k-th further equal text of one queue entry."""
     at: int
     grade: int
+    program: str
     delivery: Delivery
     verdict: Verdict | None
     """None unless the attempt failed."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One line about a queue entry, on its way to what is known of that entry."""
+
+    host: str
+    queue_id: str
+    said: Fact | Attempt
 
 
 class State(IntEnum):
@@ -281,9 +295,81 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one recipient of a queue entry."""
 
     recipient: str
+    """Empty where an entry expired whose deferrals were never seen."""
     state: State
     first_at: int
     last_at: int
+    """Of the attempt, or the expiry, that made the state."""
     attempts: int
     verdict: Verdict | None
     """Of the last failed attempt where the state is not a delivery."""
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False):
+    """What the facts of one life of a queue entry say about the message."""
+
+    born: int
+    """When the life began, as far as is known."""
+    client_id: str = ""
+    claimed_id: str = ""
+    """The client id that was claimed by somebody it is not bound to."""
+    message_id: str = ""
+    """As logged, brackets included."""
+    msg_id: str = ""
+    """The part of a Message-ID of the original's form that its interface calls `msgId`."""
+    sender: str | None = None
+    """The envelope sender: empty for a notification, None where it is not known."""
+    size: int = 0
+    nrcpt: int = 0
+    expired_at: int = 0
+    removed_at: int = 0
+
+
+class Life(msgspec.Struct):
+    """One life of a queue id on one host: the set of all that was said about it."""
+
+    host: str
+    queue_id: str
+    facts: dict[FactKey, Fact]
+    attempts: dict[AttemptKey, Attempt]
+    entry_id: int = 0
+    """Its row in the store; 0 before it has one."""
+    outcomes: dict[str, Outcome] = {}
+    """By recipient (as compared, see `address_key`), as last derived."""
+    summary: Summary | None = None
+    """As last derived."""
+
+
+FactKey: TypeAlias = tuple[str, int, str]
+"""Kind, second, and what else tells two such facts apart."""
+AttemptKey: TypeAlias = tuple[int, int]
+"""Digest and copy."""
+EntryKey: TypeAlias = tuple[str, str]
+"""Mail host and queue id."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What is to be stored of one life after new events."""
+
+    life: Life
+    summary: bool
+    """Whether the facts or the summary are others than before."""
+    attempts: list[Attempt]
+    """New ones, and those whose stamp became finer."""
+    gone: list[AttemptKey]
+    """Attempts that turned out to belong to another life."""
+    outcomes: list[tuple[str, Outcome]]
+    """With the recipient as compared."""
+    gone_outcomes: list[str]
+    """Recipients that this life no longer has."""
+
+
+def address_key(address: str) -> str:
+    """An address as it is compared: local part as it is, domain in lower case as A-label."""
+    local, at, domain = address.rpartition("@")
+    if not at:
+        return address
+    if not domain.isascii():
+        with suppress(UnicodeError):
+            domain = domain.encode("idna").decode("ascii")
+    return f"{local}@{domain.lower()}"

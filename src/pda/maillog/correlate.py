@@ -1,0 +1,302 @@
+"""Lines of one queue id on one host → what is known of its message.
+
+Owns the identity of facts and attempts, the lives of a queue id, and a bounded memory of entries.
+What is known is a function of the *set* of what was said: adding is commutative and idempotent.
+Knows no store: it names the entries it does not remember, is handed them, and returns changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+from pda.maillog.clients import ClientRules
+from pda.maillog.events import (
+    SUBSECOND,
+    Attempt,
+    AttemptKey,
+    Change,
+    Connected,
+    EntryKey,
+    Event,
+    Fact,
+    HeaderInfo,
+    Life,
+    MessageId,
+    Outcome,
+    Pickup,
+    QueueActive,
+    Removed,
+    address_key,
+)
+from pda.maillog.outcome import (
+    arrived,
+    expired_unseen,
+    outcomes,
+    summarise,
+)
+
+_SECOND = 1_000_000
+# A stamp of whole seconds and a delay of two digits tell an arrival to within 2 s.
+_SLACK = 2 * _SECOND
+# Zones differ by multiples of a quarter of an hour.
+_QUARTER = 900_000
+# Short ids are `%05X` microseconds + `%lX` inode (global/mail_queue.c): no other alphabet has
+# only these digits at this length. All other ids are long, or made up, and never used again.
+_SHORT = re.compile(r"[0-9A-F]{6,21}")
+_MOST_FACTS = 500
+
+_Outcomes: TypeAlias = list[tuple[str, Outcome]]
+
+
+class Correlator:
+    """Remembers up to `limit` queue entries, the last used ones."""
+
+    def __init__(self, clients: ClientRules, limit: int = 100_000) -> None:
+        self._clients = clients
+        self._limit = limit
+        self._entries: dict[EntryKey, list[Life]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def missing(self, events: Iterable[Event]) -> set[EntryKey]:
+        """The entries that these events are about and that are not remembered."""
+        return {(event.host, event.queue_id) for event in events} - self._entries.keys()
+
+    def add(self, events: Sequence[Event], stored: Mapping[EntryKey, list[Life]]) -> list[Change]:
+        """What these events change, given what is stored of the `missing` entries."""
+        said: dict[EntryKey, list[Fact | Attempt]] = {}
+        for event in events:
+            said.setdefault((event.host, event.queue_id), []).append(event.said)
+        changes: list[Change] = []
+        for key, new in said.items():
+            lives = self._entries.pop(key, None)
+            if lives is None:
+                lives = stored.get(key, [])
+                for life in lives:
+                    self._revive(life)
+            lives, changed = self._absorb(key, lives, new)
+            self._entries[key] = lives  # now the last used one
+            changes += changed
+        self._forget(said)
+        return changes
+
+    def forget_all(self) -> None:
+        """Forgets every entry: what is in the store counts."""
+        self._entries.clear()
+
+    def _revive(self, life: Life) -> None:
+        """A stored life comes with facts and attempts; what follows from them is derived."""
+        life.summary = summarise(life, self._clients)
+        _all_outcomes(life, life.summary.expired_at)
+
+    def _forget(self, kept: Mapping[EntryKey, object]) -> None:
+        surplus = len(self._entries) - max(self._limit, len(kept))
+        for key in list(self._entries)[: max(surplus, 0)]:
+            del self._entries[key]
+
+    def _absorb(
+        self, key: EntryKey, lives: list[Life], new: list[Fact | Attempt]
+    ) -> tuple[list[Life], list[Change]]:
+        if not _SHORT.fullmatch(key[1]):
+            life = lives[0] if lives else Life(*key, facts={}, attempts={})
+            return [life], self._take(life, new, gone=[])
+        return self._regroup(key, lives, new)
+
+    def _take(self, life: Life, new: list[Fact | Attempt], gone: list[Attempt]) -> list[Change]:
+        """Adds to one life; at most one change."""
+        facts, attempts = False, {}
+        for said in new:
+            if isinstance(said, Fact):
+                facts |= add_fact(life, said)
+            elif (attempt := add_attempt(life, said)) is not None:
+                attempts[attempt.digest, attempt.copy] = attempt
+        if not (facts or attempts or gone):
+            return []
+        return [self._change(life, facts, list(attempts.values()), gone)]
+
+    def _change(
+        self, life: Life, facts: bool, attempts: list[Attempt], gone: list[Attempt]
+    ) -> Change:
+        before = life.summary
+        if facts or before is None or gone or any(arrived(a) < before.born for a in attempts):
+            life.summary = summarise(life, self._clients)
+        assert life.summary is not None
+        expired_at = life.summary.expired_at
+        everyone = before is None or bool(gone) or expired_at != before.expired_at
+        if everyone or "" in life.outcomes:
+            changed, lost = _all_outcomes(life, expired_at)
+        else:
+            changed, lost = _touched_outcomes(life, attempts, expired_at), []
+        return Change(
+            life=life,
+            summary=facts or life.summary != before,
+            attempts=attempts,
+            gone=[(attempt.digest, attempt.copy) for attempt in gone],
+            outcomes=changed,
+            gone_outcomes=lost,
+        )
+
+    def _regroup(
+        self, key: EntryKey, lives: list[Life], new: list[Fact | Attempt]
+    ) -> tuple[list[Life], list[Change]]:
+        """A short id is used again: tells its lives apart by what all its lines say of time."""
+        old = [(said, life) for life in lives for said in _members(life)]
+        everything = [said for said, _ in old] + new
+        starts = life_starts(everything)
+        if len(starts) == 1 and len(lives) <= 1:
+            life = lives[0] if lives else Life(*key, facts={}, attempts={})
+            return [life], self._take(life, new, gone=[])
+        homes = _homes(old, starts, lives)
+        result = [homes.get(n) or Life(*key, facts={}, attempts={}) for n in range(len(starts))]
+        coming: list[list[Fact | Attempt]] = [[] for _ in starts]
+        leaving: dict[int, list[Attempt]] = {}
+        for said, life in old:
+            n = _life_of(said, starts)
+            if result[n] is not life:
+                _remove(life, said)
+                coming[n].append(said)
+                if isinstance(said, Attempt):
+                    leaving.setdefault(id(life), []).append(said)
+        for said in new:
+            coming[_life_of(said, starts)].append(said)
+        changes = [
+            change
+            for life, said_here in zip(result, coming, strict=True)
+            for change in self._take(life, said_here, leaving.get(id(life), []))
+        ]
+        return result, changes
+
+
+def add_fact(life: Life, fact: Fact) -> bool:
+    """Adds a fact to a life; whether that changed what is known."""
+    key = fact.key()
+    known = life.facts.get(key)
+    if known is not None and not _finer(fact, known):
+        return False
+    if known is None and len(life.facts) >= _MOST_FACTS and isinstance(fact.record, QueueActive):
+        return False
+    life.facts[key] = fact
+    return True
+
+
+def add_attempt(life: Life, attempt: Attempt) -> Attempt | None:
+    """Adds an attempt under the copy that it is; None if nothing new was learned."""
+    key = _copy(life.attempts, attempt)
+    known = life.attempts.get(key)
+    if known is not None and not _finer(attempt, known):
+        return None
+    kept = Attempt(
+        key[0], key[1], attempt.at, attempt.grade, attempt.program, attempt.delivery,
+        attempt.verdict,
+    )  # fmt: skip
+    life.attempts[key] = kept
+    return kept
+
+
+def _copy(known: Mapping[AttemptKey, Attempt], attempt: Attempt) -> AttemptKey:
+    """Which of the equal texts of one entry this one is.
+
+    Stamps of whole seconds only count them; with fractions, an equal stamp is a line sent again
+    and another stamp another copy, unless only whole seconds are known of a copy so far.
+    """
+    digest, copy = attempt.digest, 0
+    if not attempt.grade & SUBSECOND:
+        return digest, attempt.copy
+    unrefined: AttemptKey | None = None
+    while (other := known.get((digest, copy))) is not None:
+        if not other.grade & SUBSECOND:
+            unrefined = unrefined or (digest, copy)
+        elif (other.at // 1000 - attempt.at // 1000) % _QUARTER == 0:
+            return digest, copy
+        copy += 1
+    return unrefined or (digest, copy)
+
+
+def _finer(new: Fact | Attempt, known: Fact | Attempt) -> bool:
+    return (new.grade, -new.at) > (known.grade, -known.at)
+
+
+def life_starts(everything: Iterable[Fact | Attempt]) -> list[int]:
+    """When the lives of a queue id began, ascending, by what its lines say.
+
+    `client=` and pickup's line stand at a beginning; an attempt tells its own arrival. What else
+    a message begins with counts where no such line was seen since the entry was last removed.
+    """
+    facts = sorted((s for s in everything if isinstance(s, Fact)), key=lambda fact: fact.at)
+    points = [fact.at for fact in facts if isinstance(fact.record, Connected | Pickup)]
+    points += [arrived(said) for said in everything if isinstance(said, Attempt)]
+    starts = _clusters(points)
+    removed = [fact.at for fact in facts if isinstance(fact.record, Removed)]
+    for fact in facts:
+        if not isinstance(fact.record, MessageId | QueueActive | HeaderInfo):
+            continue
+        last = max((s for s in starts if s <= fact.at + _SLACK), default=None)
+        if last is None or any(last < end < fact.at - _SLACK for end in removed):
+            starts = sorted([*starts, fact.at])
+    return starts or [facts[0].at]
+
+
+def _clusters(points: list[int]) -> list[int]:
+    points.sort()
+    return points[:1] + [b for a, b in pairwise(points) if b - a > _SLACK]
+
+
+def _life_of(said: Fact | Attempt, starts: list[int]) -> int:
+    """The index of the life that holds this line's own time."""
+    at = arrived(said) if isinstance(said, Attempt) else said.at
+    return max((n for n, start in enumerate(starts) if start <= at + _SLACK), default=0)
+
+
+def _members(life: Life) -> list[Fact | Attempt]:
+    return [*life.facts.values(), *life.attempts.values()]
+
+
+def _homes(
+    old: list[tuple[Fact | Attempt, Life]], starts: list[int], lives: list[Life]
+) -> dict[int, Life]:
+    """Which known life each life goes on as: the one most of whose lines it has."""
+    votes: dict[tuple[int, int], int] = {}
+    where = {id(life): n for n, life in enumerate(lives)}
+    for said, life in old:
+        pair = _life_of(said, starts), where[id(life)]
+        votes[pair] = votes.get(pair, 0) + 1
+    homes: dict[int, Life] = {}
+    for n, known in sorted(votes, key=lambda pair: (-votes[pair], pair)):
+        if n not in homes and lives[known] not in homes.values():
+            homes[n] = lives[known]
+    return homes
+
+
+def _remove(life: Life, said: Fact | Attempt) -> None:
+    if isinstance(said, Fact):
+        life.facts.pop(said.key(), None)
+    else:
+        life.attempts.pop((said.digest, said.copy), None)
+
+
+def _all_outcomes(life: Life, expired_at: int) -> tuple[_Outcomes, list[str]]:
+    """Outcomes that are others than before, and those of recipients that are gone."""
+    now = outcomes(life.attempts.values(), expired_at)
+    if expired_at and not now:
+        now.append(expired_unseen(expired_at))
+    by_key = {address_key(outcome.recipient): outcome for outcome in now}
+    gone = list(life.outcomes.keys() - by_key.keys())
+    changed = [item for item in by_key.items() if life.outcomes.get(item[0]) != item[1]]
+    life.outcomes = by_key
+    return changed, gone
+
+
+def _touched_outcomes(life: Life, new: list[Attempt], expired_at: int) -> _Outcomes:
+    """New outcomes of the recipients of these attempts."""
+    touched = {address_key(attempt.delivery.recipient) for attempt in new}
+    attempts: Iterable[Attempt] = life.attempts.values()
+    if len(life.outcomes.keys() | touched) > 1:
+        attempts = [a for a in attempts if address_key(a.delivery.recipient) in touched]
+    now = {address_key(o.recipient): o for o in outcomes(attempts, expired_at)}
+    changed = [item for item in now.items() if life.outcomes.get(item[0]) != item[1]]
+    life.outcomes |= now
+    return changed

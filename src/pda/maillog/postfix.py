@@ -1,0 +1,353 @@
+"""One Postfix line → one record.
+
+Owns the grammar of what Postfix writes about a message's way (its 1.1 to 3.12), anchored at
+`QUEUE_ID: keyword`: what a client, sender or remote server may choose stands behind a keyword and
+can never become one. Knows nothing of other lines, of time or of the header in front.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from pda.maillog.events import (
+    AccessAction,
+    AnyRecord,
+    Connected,
+    Delivery,
+    Expired,
+    Header,
+    HeaderAction,
+    HeaderInfo,
+    Ignored,
+    MessageId,
+    Notification,
+    Pickup,
+    QueueActive,
+    QueueOperation,
+    Reject,
+    Removed,
+    Unknown,
+)
+
+PROGRAMS = frozenset(
+    """anvil bounce cleanup defer discard dnsblog error flush lmtp local master nqmgr oqmgr pickup
+    pipe postalias postdrop postfix postfix-script postlog postlogd postmap postqueue postscreen
+    postsuper proxymap qmgr qmqpd retry scache sendmail showq smtp smtpd spawn tlsmgr tlsproxy
+    trace trivial-rewrite verify virtual""".split()
+)
+TEXT_LIMIT = 8192
+"""Characters; Postfix writes 2000 bytes at most (util/msg_syslog.c). Longer is not its own."""
+
+NOQUEUE = "NOQUEUE"
+"""Stands in the place of a queue id while there is none."""
+
+IGNORED = Ignored()
+UNKNOWN = Unknown()
+
+# Ids are `[0-9A-Za-z_]{1,255}` (global/mail_queue.c), six characters or more in practice; words
+# such as `statistics` and `warning` stand in the same place.
+_ENTRY = re.compile(r"([0-9A-Za-z_]{6,255}): (?:([A-Za-z_-]+))?")
+_NOT_IDS = frozenset(["statistics", "warning", "TLSRPT", "mynetworks", "postfix"])
+
+# An address in brackets: a quoted local part may hold anything, `>` included (Postfix 3.5+); the
+# unquoted form of earlier versions ends where the legal continuation follows.
+_ADDRESS = r'("(?:[^"\\]|\\.)*"[^>]*|.*?)'
+_DELIVERY = re.compile(
+    rf"to=<{_ADDRESS}>, (?:orig_to=<{_ADDRESS}>, )?relay=([^,]*), (?:conn_use=(\d+), )?"
+    r"delay=(\d+(?:\.\d+)?)(?:, delays=([\d./]+))?(?:, tls=([^, ]*))?"
+    r"(?:, (?!dsn=|status=)[a-z_]+=[^, ]*)*(?:, dsn=(\d\.\d{1,3}\.\d{1,3}))?, "
+    r"status=([A-Za-z-]+)(?: \((.*))?$",
+    re.DOTALL,
+)
+_ACTIVE = re.compile(rf"from=<{_ADDRESS}>, size=(\d+)(?:, nrcpt=(\d+))?(?: \(queue \w+\))?$")
+_EXPIRED = re.compile(rf"from=<{_ADDRESS}>, status=((?:force-)?expired), returned to sender$")
+_MESSAGE_ID = re.compile(r"(resent-)?message-id=(.*)$", re.DOTALL)
+_CLIENT = re.compile(
+    r"client=(\S+?)\[([^\]\s]*)\](?::\d+)?(?:, sasl_method=([^,\s]+))?"
+    r"(?:, sasl_username=(.*?))?(?:, sasl_sender=(.*?))?"
+    r"(?:, orig_queue_id=(\w+))?(?:, orig_client=(\S+))?$"
+)
+_PICKUP = re.compile(rf"uid=(\d+) from=<{_ADDRESS}>(?: orig_id=(\w+))?$")
+_REMOVED = re.compile(r"removed(?: \((canceled|discarded)\))?$")
+_NOTIFICATION = re.compile(
+    r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+)$"
+)
+_QUEUE_OPERATION = re.compile(r"(placed on hold|released from hold|requeued|expired)$")
+# cleanup/cleanup_message.c: the value ends at the last ` from ORIGIN;`, since a header may hold
+# such words itself.
+_CONTENT_ACTION = re.compile(
+    r"((?:milter-header-)?[a-z]+): (header|body|content) (.*)"
+    r" from ((\S+?)\[([^\]\s]*)\](?::\d+)?|local|unknown);(.*)$",
+    re.DOTALL,
+)
+# smtp_header_checks (smtp/smtp_proto.c) and nested headers have no origin.
+_BARE_CONTENT_ACTION = re.compile(
+    r"((?:milter-header-)?[a-z]+): (header|body|content|mime-error) (.*)$", re.DOTALL
+)
+_ENVELOPE = re.compile(
+    rf"(?:,? ?from=<{_ADDRESS}>)?(?:,? ?to=<{_ADDRESS}>)?(?:,? ?proto=(\S+?)(?=,| |:|$))?"
+    r"(?:,? ?helo=<(.*?)>)?(?:,? ?sasl_method=<?([^\s>]+)>?)?(?:,? ?sasl_username=<?([^\s>]+)>?)?"
+    r"(?:,? ?sasl_sender=<?[^\s>]+>?)?(?:: (.*))?$",
+    re.DOTALL,
+)
+_ACCESS_ACTION = re.compile(
+    r"((?:milter-|proxy-)?[a-z_]+): (\S+(?: command)?) from (\S*?)\[([^\]\s]*)\](?::\d+)?: (.*)$",
+    re.DOTALL,
+)
+_REPLY = re.compile(r"(?:([245]\d\d)[ -])?(?:([245]\.\d{1,3}\.\d{1,3}) )?")
+
+_ACTIONS = """info warning hold reject discard filter redirect replace prepend bcc pass strip delay
+    warn permit reject_warning milter-reject milter-hold milter-discard proxy-accept
+    proxy-reject""".split()
+# Behind a queue id, and nothing about what became of the message: replies of a server that was
+# not the last one tried, lost sessions, hand-overs between agents.
+_IGNORED_KEYWORDS = frozenset(
+    """host lost conversation connect enabling disabling passing skipped timeout too status
+    SASL Cannot TLS server certificate Server Untrusted Trusted Verified Anonymous subject_CN issuer
+    re-using reusing replacing sender_bcc recipient_bcc breaking resent table uid_map enqueued
+    smtp_tls DANE Host Name mail message delivery save""".split()
+)
+_IGNORED_TEXT = re.compile(
+    r"(?:dis)?connect(?:ed)? (?:from|to) |statistics: |(?:warning|error|fatal|panic): "
+    r"|lost connection |timeout |too many errors |improper command |SSL_(?:accept|connect) "
+    r"|setting up TLS |(?:Anonymous|Trusted|Untrusted|Verified|Server) TLS |TLS |TLSRPT: "
+    r"|certificate verification |(?:subject|issuer)[_ ]|save session |\S+ TLS |initializing "
+    r"|daemon started |reload|terminating |stopping |starting |refreshing |the Postfix mail system "
+    r"|cache \S+ |close database |database \S+ |addr \S+ listed |CONNECT from |PASS |HANGUP "
+    r"|PREGREET |DNSBL |NON-SMTP |COMMAND |BARE NEWLINE |(?:ALLOW|DENY|WHITE|BLACK)LIST\w* "
+    r"|sql_|SASL |Trusted|Deleted: |Requeued: |Placed on hold: |Released from hold: |Expired: "
+    r"|table |using backwards-|name_mask: |postfix-script|Postfix |fallback |mail_queue|watchdog "
+    r"|Peer |[a-z]+ cache|smtp_stream|proxy-(?:accept|reject): "
+)
+
+
+def read(header: Header) -> AnyRecord:
+    """The record in a line; `Ignored` for what is known and no matter here or not Postfix's."""
+    if not is_postfix(header):
+        return IGNORED
+    text = header.text
+    if len(text) > TEXT_LIMIT:
+        return UNKNOWN
+    found = _ENTRY.match(text)
+    if found is None or found[1] in _NOT_IDS:
+        return _without_id(text)
+    queue_id, keyword = found.group(1, 2)
+    reader = _READERS.get(keyword)
+    if reader is not None:
+        tail = text[len(queue_id) + 2 :]
+        record = reader(queue_id, tail)
+        if record is not None:
+            return record
+    return IGNORED if keyword in _IGNORED_KEYWORDS else UNKNOWN
+
+
+def is_postfix(header: Header) -> bool:
+    """By the tag: a program of Postfix's under any syslog name, or Postfix's name by itself."""
+    if header.syslog_name:
+        return header.program in PROGRAMS or header.syslog_name.startswith("postfix")
+    return header.program.startswith("postfix") or header.program in PROGRAMS
+
+
+def body(text: str) -> str:
+    """All behind `QUEUE_ID: `, which identifies a delivery attempt within its queue entry."""
+    return text.partition(": ")[2]
+
+
+def _without_id(text: str) -> AnyRecord:
+    found = _IGNORED_TEXT.match(text)
+    return IGNORED if found is not None else UNKNOWN
+
+
+def _delivery(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _DELIVERY.match(tail)
+    if found is None or queue_id == NOQUEUE:
+        return None
+    to, orig_to, relay, conn_use, delay, delays, tls, dsn, status, reason = found.groups("")
+    return Delivery(
+        queue_id=queue_id,
+        recipient=to,
+        orig_to=orig_to,
+        relay=relay,
+        conn_use=int(conn_use or 0),
+        delay=float(delay),
+        delays=_delays(delays),
+        tls=tls,
+        dsn=dsn,
+        status=status,
+        reason=reason.removesuffix(")"),  # the text may be cut
+    )
+
+
+def _delays(text: str) -> tuple[float, ...]:
+    try:
+        return tuple([float(part) for part in text.split("/")]) if text else ()
+    except ValueError:
+        return ()
+
+
+def _from(queue_id: str, tail: str) -> AnyRecord | None:
+    active = _ACTIVE.match(tail)
+    if active is not None:
+        sender, size, nrcpt = active.groups()
+        return QueueActive(queue_id=queue_id, sender=sender, size=int(size), nrcpt=int(nrcpt or 0))
+    expired = _EXPIRED.match(tail)
+    if expired is None:
+        return None
+    return Expired(queue_id=queue_id, sender=expired[1], status=expired[2])
+
+
+def _message_id(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _MESSAGE_ID.match(tail)
+    if found is None:
+        return None
+    raw = found[2]
+    inner = raw[1:-1] if raw.startswith("<") and raw.endswith(">") else raw
+    return MessageId(queue_id=queue_id, message_id=inner, message_id_raw=raw, resent=bool(found[1]))
+
+
+def _client(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _CLIENT.match(tail)
+    if found is None:
+        return None
+    host, ip, method, username, sender, orig_queue_id, orig_client = found.groups("")
+    return Connected(
+        queue_id=queue_id,
+        client_host=host,
+        client_ip="" if ip == "unknown" else ip,
+        sasl_method=method,
+        sasl_username=username,
+        sasl_sender=sender,
+        orig_queue_id=orig_queue_id,
+        orig_client=orig_client,
+    )
+
+
+def _pickup(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _PICKUP.match(tail)
+    if found is None:
+        return None
+    return Pickup(queue_id=queue_id, uid=int(found[1]), sender=found[2], orig_id=found[3] or "")
+
+
+def _removed(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _REMOVED.match(tail)
+    return None if found is None else Removed(queue_id=queue_id, detail=found[1] or "")
+
+
+def _notification(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _NOTIFICATION.match(tail)
+    if found is None:
+        return None
+    return Notification(
+        queue_id=queue_id,
+        notify=found[1],
+        notify_type=found[2],
+        notification_queue_id=found[3],
+    )
+
+
+def _queue_operation(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _QUEUE_OPERATION.match(tail)
+    return None if found is None else QueueOperation(queue_id=queue_id, operation=found[1])
+
+
+def _action(queue_id: str, tail: str) -> AnyRecord | None:
+    """`ACTION: WHERE …`: cleanup says header, body or content; smtpd names the SMTP stage."""
+    found = _CONTENT_ACTION.match(tail)
+    if found is not None:
+        action, content_class, content, _, host, ip, rest = found.groups("")
+        return _content_action(
+            queue_id, (action, content_class), content, (host, ip), _envelope(rest)
+        )
+    bare = _BARE_CONTENT_ACTION.match(tail)
+    if bare is not None:
+        action, content_class, content = bare.groups()
+        return _content_action(queue_id, (action, content_class), content, ("", ""), None)
+    return _access_action(queue_id, tail)
+
+
+def _content_action(
+    queue_id: str,
+    what: tuple[str, str],
+    content: str,
+    client: tuple[str, str],
+    envelope: re.Match[str] | None,
+) -> AnyRecord:
+    action, content_class = what
+    name, colon, value = content.partition(":")
+    is_header = content_class == "header" and bool(colon)
+    sender, recipient, text = envelope.group(1, 2, 7) if envelope else (None, None, None)
+    make = HeaderInfo if is_header and action in {"info", "warning"} else HeaderAction
+    return make(
+        queue_id=queue_id,
+        action=action,
+        content_class=content_class,
+        content=content,
+        header_name=name if is_header else "",
+        header_value=value.strip(" ") if is_header else "",
+        client_host=client[0],
+        client_ip="" if client[1] == "unknown" else client[1],
+        sender=sender,
+        recipient=recipient,
+        action_text=text or "",
+    )
+
+
+def _access_action(queue_id: str, tail: str) -> AnyRecord | None:
+    found = _ACCESS_ACTION.match(tail)
+    if found is None:
+        return None
+    action, where, host, ip, rest = found.groups()
+    reason, envelope = _split_envelope(rest)
+    reply = _REPLY.match(reason)
+    code, dsn = reply.groups("") if reply else ("", "")
+    make = Reject if action.endswith("reject") else AccessAction
+    sender, recipient, proto, helo, _, username, _ = envelope.groups() if envelope else [None] * 7
+    return make(
+        queue_id=queue_id,
+        action=action,
+        where=where.removesuffix(" command"),
+        client_host=host,
+        client_ip="" if ip == "unknown" else ip,
+        reply_code=code,
+        dsn=dsn,
+        reason=reason,
+        sender=sender,
+        recipient=recipient,
+        proto=proto or "",
+        helo=helo or "",
+        sasl_username=username or "",
+    )
+
+
+def _split_envelope(rest: str) -> tuple[str, re.Match[str] | None]:
+    """The text, and the `from=<…> to=<…> …` behind its first `; ` that such attributes follow."""
+    for found in re.finditer(r";(?= ?(?:from=<|to=<|proto=|helo=<)|$)", rest):
+        envelope = _envelope(rest[found.end() :])
+        if envelope is not None:
+            return rest[: found.start()], envelope
+    return rest, None
+
+
+def _envelope(text: str) -> re.Match[str] | None:
+    return _ENVELOPE.match(text)
+
+
+_READERS: dict[str, Callable[[str, str], AnyRecord | None]] = {
+    "to": _delivery,
+    "from": _from,
+    "message-id": _message_id,
+    "resent-message-id": _message_id,
+    "client": _client,
+    "uid": _pickup,
+    "removed": _removed,
+    "sender": _notification,
+    "postmaster": _notification,
+    "placed": _queue_operation,
+    "released": _queue_operation,
+    "requeued": _queue_operation,
+    "expired": _queue_operation,
+    **dict.fromkeys(_ACTIONS, _action),
+    **{f"milter-header-{action}": _action for action in _ACTIONS},
+}

@@ -1,0 +1,282 @@
+"""One function per question.
+
+Owns every SELECT that an interface needs. Each takes a reading connection and returns typed
+values; times are µs since the epoch. Knows neither HTTP nor who asks: whoever may see one client
+only gets that client's id into the `Filter`, and with it into the SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
+
+import msgspec
+
+from pda.maillog.events import State, address_key
+from pda.store.database import Connection, Value
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attempts, outcomes or messages; None stands for all."""
+
+    client: str | None = None
+    recipient: str | None = None
+    queue_id: str | None = None
+    msg_id: str | None = None
+    """The original's `msgId`, or a Message-ID as logged."""
+    since: int | None = None
+    until: int | None = None
+    """Both inclusive."""
+    limit: int | None = None
+
+
+class AttemptRow(msgspec.Struct, frozen=True):
+    """A delivery attempt with what is known of its message."""
+
+    at: int
+    host: str
+    queue_id: str
+    client_id: str
+    message_id: str
+    msg_id: str
+    sender: str | None
+    recipient: str
+    orig_to: str | None
+    relay: str
+    delay: float
+    dsn: str
+    status: str
+    reason: str
+    bounce_type: str | None
+    category: str | None
+    rule: str | None
+    deferred_before: bool
+    """Whether an earlier attempt at this recipient did not succeed."""
+
+
+class OutcomeRow(msgspec.Struct, frozen=True):
+    """The current state of one recipient of a message."""
+
+    first_at: int
+    last_at: int
+    host: str
+    queue_id: str
+    client_id: str
+    message_id: str
+    msg_id: str
+    sender: str | None
+    recipient: str
+    state: str
+    attempts: int
+    bounce_type: str | None
+    category: str | None
+    rule: str | None
+    change: int
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    """A queue entry and how many of its recipients are in which state."""
+
+    born: int
+    host: str
+    queue_id: str
+    client_id: str
+    claimed_id: str
+    message_id: str
+    msg_id: str
+    sender: str | None
+    size: int
+    nrcpt: int
+    expired_at: int
+    removed_at: int
+    recipients: int
+    attempts: int
+    delivered: int
+    bounced: int
+
+
+class ImportRow(msgspec.Struct, frozen=True):
+    """An imported file."""
+
+    name: str
+    size: int
+    lines: int
+    events: int
+    complete: bool
+    finished_at: int
+
+
+class UserRow(msgspec.Struct, frozen=True):
+    """Who may ask."""
+
+    name: str
+    password_hash: str
+    role: str
+    client_id: str
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """How much is stored."""
+
+    entries: int
+    attempts: int
+    outcomes: int
+    with_header: int
+    """Entries whose client was named by a logged header."""
+    with_message_id: int
+
+
+_T = TypeVar("_T")
+_Where: TypeAlias = tuple[str, list[Value]]
+_Make: TypeAlias = Callable[..., _T]
+
+_ATTEMPTS = """
+SELECT a.at, h.name, e.queue_id, c.name, e.message_id, e.msg_id, e.sender, a.recipient, a.orig_to,
+    a.relay, a.delay, a.dsn, a.status, a.reason, v.bounce_type, v.category, v.rule,
+    EXISTS (SELECT 1 FROM attempt d WHERE d.entry_id = a.entry_id AND d.recipient = a.recipient
+        AND d.status <> 'sent' AND d.at <= a.at AND a.status = 'sent')
+FROM attempt a JOIN entry e ON e.id = a.entry_id JOIN host h ON h.id = e.host_id
+    JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = a.verdict_id
+"""
+_OUTCOMES = """
+SELECT o.first_at, o.last_at, h.name, e.queue_id, c.name, e.message_id, e.msg_id, e.sender,
+    coalesce(o.address, o.recipient), o.state, o.attempts, v.bounce_type, v.category, v.rule,
+    o.change
+FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
+    JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = o.verdict_id
+"""
+_DELIVERED = f"{State.DELIVERED:d}, {State.FINALLY_OK:d}"
+_BOUNCED = ", ".join(
+    f"{state:d}" for state in (State.SOFT_BOUNCE, State.HARD_BOUNCE, State.UNDETERMINED_BOUNCE)
+)
+_MESSAGES = f"""
+SELECT e.born, h.name, e.queue_id, c.name, e.claimed_id, e.message_id, e.msg_id, e.sender, e.size,
+    e.nrcpt, e.expired_at, e.removed_at, count(o.recipient), coalesce(sum(o.attempts), 0),
+    coalesce(sum(o.state IN ({_DELIVERED})), 0), coalesce(sum(o.state IN ({_BOUNCED})), 0)
+FROM entry e JOIN host h ON h.id = e.host_id JOIN client c ON c.id = e.client_id
+    LEFT JOIN outcome o ON o.entry_id = e.id
+"""
+
+
+def attempts(connection: Connection, wanted: Filter) -> list[AttemptRow]:
+    """Delivery attempts, oldest first."""
+    where, values = _where(wanted, "a.at", ("a.recipient", wanted.recipient))
+    order = " ORDER BY a.at, e.queue_id, e.message_id, a.recipient"
+    rows = connection.execute(_ATTEMPTS + where + order + _limit(wanted), values).fetchall()
+    made: _Make[AttemptRow] = AttemptRow
+    return [made(*row[:-1], bool(row[-1])) for row in rows]
+
+
+def outcomes(
+    connection: Connection, wanted: Filter, state: State | None = None
+) -> list[OutcomeRow]:
+    """Outcomes of recipients, by when they last changed state, oldest first."""
+    where, values = _where(wanted, "o.last_at", _recipient(wanted))
+    if state is not None:
+        where += f" {'AND' if where else 'WHERE'} o.state = {state:d}"
+    order = " ORDER BY o.last_at, e.queue_id, e.message_id, o.recipient"
+    rows = connection.execute(_OUTCOMES + where + order + _limit(wanted), values).fetchall()
+    return [_outcome(row) for row in rows]
+
+
+def messages(connection: Connection, wanted: Filter) -> list[MessageRow]:
+    """Queue entries, oldest first."""
+    where, values = _where(wanted, "e.born", _recipient(wanted))
+    order = " GROUP BY e.id ORDER BY e.born, e.queue_id"
+    rows = connection.execute(_MESSAGES + where + order + _limit(wanted), values).fetchall()
+    return [_made(MessageRow, row) for row in rows]
+
+
+def clients(connection: Connection) -> list[str]:
+    """Ids of the clients that any message has; not the empty one."""
+    rows = connection.execute(
+        "SELECT name FROM client WHERE name <> ''"
+        " AND EXISTS (SELECT 1 FROM entry WHERE client_id = client.id) ORDER BY name"
+    ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
+def recipients(connection: Connection) -> dict[str, list[str]]:
+    """The distinct recipients of each client."""
+    rows = connection.execute(
+        "SELECT DISTINCT c.name, coalesce(o.address, o.recipient) FROM outcome o"
+        " JOIN entry e ON e.id = o.entry_id JOIN client c ON c.id = e.client_id"
+        " WHERE c.name <> '' AND o.recipient <> '' ORDER BY 1, 2"
+    ).fetchall()
+    found: dict[str, list[str]] = {client: [] for client in clients(connection)}
+    for client, recipient in rows:
+        found.setdefault(str(client), []).append(str(recipient))
+    return found
+
+
+def oldest(connection: Connection) -> int | None:
+    """When the oldest attempt was made."""
+    row = connection.execute("SELECT min(first_at) FROM outcome").fetchone()
+    return row[0] if row and isinstance(row[0], int) else None
+
+
+def totals(connection: Connection) -> Totals:
+    """How much is stored."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM entry), (SELECT count(*) FROM attempt),"
+        " (SELECT count(*) FROM outcome),"
+        " (SELECT count(*) FROM entry WHERE msg_id = '' AND client_id IN"
+        "   (SELECT id FROM client WHERE name <> '')),"
+        " (SELECT count(*) FROM entry WHERE message_id <> '')"
+    ).fetchone()
+    assert row is not None
+    return _made(Totals, row)
+
+
+def imports(connection: Connection) -> list[ImportRow]:
+    """Imported files, in the order of their import."""
+    rows = connection.execute(
+        "SELECT name, size, lines, events, complete, finished_at FROM import ORDER BY id"
+    ).fetchall()
+    return [_made(ImportRow, row) for row in rows]
+
+
+def users(connection: Connection) -> list[UserRow]:
+    """Who may ask, by name."""
+    rows = connection.execute(
+        "SELECT name, password_hash, role, client_id FROM user ORDER BY name"
+    ).fetchall()
+    return [_made(UserRow, row) for row in rows]
+
+
+def _recipient(wanted: Filter) -> tuple[str, Value]:
+    """Outcomes are kept under the recipient as compared."""
+    recipient = wanted.recipient
+    return "o.recipient", recipient if recipient is None else address_key(recipient)
+
+
+def _where(wanted: Filter, at: str, recipient: tuple[str, Value]) -> _Where:
+    conditions: list[tuple[str, Value]] = [
+        ("c.name = ?", wanted.client),
+        (f"{recipient[0]} = ?", recipient[1]),
+        ("e.queue_id = ?", wanted.queue_id),
+        (f"{at} >= ?", wanted.since),
+        (f"{at} <= ?", wanted.until),
+    ]
+    used = [(sql, value) for sql, value in conditions if value is not None]
+    if wanted.msg_id is not None:
+        used += [("? IN (e.msg_id, e.message_id)", wanted.msg_id)]
+    if not used:
+        return "", []
+    return "WHERE " + " AND ".join(sql for sql, _ in used), [value for _, value in used]
+
+
+def _limit(wanted: Filter) -> str:
+    return "" if wanted.limit is None else f" LIMIT {wanted.limit:d}"
+
+
+def _outcome(row: tuple[Value, ...]) -> OutcomeRow:
+    number = row[9]
+    assert isinstance(number, int)
+    made: _Make[OutcomeRow] = OutcomeRow
+    return made(*row[:9], State(number).name.lower().replace("_", "-"), *row[10:])
+
+
+def _made(kind: _Make[_T], row: tuple[Value, ...]) -> _T:
+    """A row as a value: its columns stand in the order of the fields."""
+    return kind(*row)

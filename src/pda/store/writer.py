@@ -1,0 +1,315 @@
+"""Events → rows: one batch, one transaction.
+
+Owns all writing. What a batch changes is worked out before the transaction begins, so that a
+commit that fails (disk full) can be tried again as it is. Never used by two threads at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from pda.maillog.events import (
+    Attempt,
+    Change,
+    Delivery,
+    EntryKey,
+    Event,
+    Fact,
+    Life,
+    Outcome,
+    Verdict,
+)
+from pda.store.database import Connection, Row, Value
+from pda.store.schema import migrate
+
+_MOST_PARAMETERS = 500
+_FACTS = msgspec.msgpack.Decoder(list[Fact])
+_ENCODER = msgspec.msgpack.Encoder()
+_T = TypeVar("_T")
+
+
+class Correlates(Protocol):
+    """What the writer asks of whoever knows what lines mean together."""
+
+    def missing(self, events: Iterable[Event]) -> set[EntryKey]: ...
+    def add(
+        self, events: Sequence[Event], stored: Mapping[EntryKey, list[Life]]
+    ) -> list[Change]: ...
+
+
+class Batch(msgspec.Struct):
+    """Rows that one transaction writes."""
+
+    names: list[tuple[str, int, str]] = []
+    verdicts: list[tuple[int, Verdict]] = []
+    entries: list[Row] = []
+    attempts: list[Row] = []
+    gone_attempts: list[Row] = []
+    outcomes: list[Row] = []
+    gone_outcomes: list[Row] = []
+    last_change: int = 0
+    imported: Row | None = None
+    new_attempts: int = 0
+
+
+class Writer:
+    """Writes events to one database."""
+
+    def __init__(self, connection: Connection, correlator: Correlates) -> None:
+        migrate(connection)
+        self._connection = connection
+        self._correlator = correlator
+        self._hosts = _Names("host", connection)
+        self._clients = _Names("client", connection)
+        self._verdicts = _read_verdicts(connection)
+        self._last_entry = _number(connection, "SELECT max(id) FROM entry")
+        self._last_change = _number(connection, "SELECT value FROM meta WHERE name = 'change'")
+
+    def prepare(self, events: Sequence[Event]) -> Batch:
+        """Works out what these events change. Each batch is to be committed, in this order."""
+        stored = self._load(self._correlator.missing(events))
+        changes = self._correlator.add(events, stored)
+        batch = Batch()
+        for change in changes:
+            self._add(batch, change)
+        batch.last_change = self._last_change
+        return batch
+
+    def commit(self, batch: Batch) -> None:
+        """One durable transaction; raises `OperationalError` when the disk refuses it."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._execute(batch)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # SQLite itself has rolled back where the disk is full
+                connection.execute("ROLLBACK")
+            raise
+
+    def add_user(self, name: str, password_hash: str, role: str, created_at: int) -> None:
+        """Adds a user or changes the password and role of one."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO user VALUES (?, ?, ?, '', ?)",
+            (name, password_hash, role, created_at),
+        )
+
+    def close(self) -> None:
+        """Closes the connection; what was committed stays."""
+        self._connection.close()
+
+    def _execute(self, batch: Batch) -> None:
+        execute, many = self._connection.execute, self._connection.executemany
+        for table, number, name in batch.names:
+            execute(f"INSERT INTO {table} (id, name) VALUES (?, ?)", (number, name))
+        for number, verdict in batch.verdicts:
+            execute(
+                "INSERT INTO verdict VALUES (?, ?, ?, ?)",
+                (number, verdict.bounce_type, verdict.category, verdict.rule),
+            )
+        many("INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", batch.entries)
+        many("DELETE FROM attempt WHERE entry_id=? AND digest=? AND copy=?", batch.gone_attempts)
+        many(
+            "INSERT OR REPLACE INTO attempt VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            batch.attempts,
+        )
+        many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", batch.gone_outcomes)
+        many("INSERT OR REPLACE INTO outcome VALUES (?,?,?,?,?,?,?,?,?)", batch.outcomes)
+        if batch.imported is not None:
+            execute("INSERT OR REPLACE INTO import VALUES (?,?,?,?,?,?,?,?)", batch.imported)
+        execute("INSERT OR REPLACE INTO meta VALUES ('change', ?)", (batch.last_change,))
+
+    def _add(self, batch: Batch, change: Change) -> None:
+        life = change.life
+        if not life.entry_id:
+            self._last_entry += 1
+            life.entry_id = self._last_entry
+        if change.summary:
+            batch.entries.append(self._entry_row(batch, life))
+        for attempt in change.attempts:
+            batch.attempts.append(self._attempt_row(batch, life.entry_id, attempt))
+        batch.gone_attempts += [(life.entry_id, *key) for key in change.gone]
+        for outcome in change.outcomes:
+            batch.outcomes.append(self._outcome_row(batch, life.entry_id, outcome))
+        batch.gone_outcomes += [(life.entry_id, key) for key in change.gone_outcomes]
+        batch.new_attempts += len(change.attempts)
+
+    def _entry_row(self, batch: Batch, life: Life) -> Row:
+        summary = life.summary
+        assert summary is not None
+        return (
+            life.entry_id,
+            self._hosts.number(life.host, batch),
+            life.queue_id,
+            summary.born,
+            self._clients.number(summary.client_id, batch),
+            summary.claimed_id,
+            summary.message_id,
+            summary.msg_id,
+            summary.sender,
+            summary.size,
+            summary.nrcpt,
+            summary.expired_at,
+            summary.removed_at,
+            _ENCODER.encode(list(life.facts.values())),
+        )
+
+    def _attempt_row(self, batch: Batch, entry_id: int, attempt: Attempt) -> Row:
+        delivery = attempt.delivery
+        return (
+            entry_id,
+            attempt.digest,
+            attempt.copy,
+            attempt.at,
+            attempt.grade,
+            attempt.program,
+            delivery.recipient,
+            delivery.orig_to or None,
+            delivery.relay,
+            delivery.conn_use or None,
+            delivery.delay,
+            "/".join([f"{part:g}" for part in delivery.delays]) or None,
+            delivery.tls or None,
+            delivery.dsn,
+            delivery.status,
+            delivery.reason,
+            self._verdict(batch, attempt.verdict),
+        )
+
+    def _outcome_row(self, batch: Batch, entry_id: int, item: tuple[str, Outcome]) -> Row:
+        key, outcome = item
+        self._last_change += 1
+        return (
+            entry_id,
+            key,
+            outcome.recipient if outcome.recipient != key else None,
+            int(outcome.state),
+            outcome.first_at,
+            outcome.last_at,
+            outcome.attempts,
+            self._verdict(batch, outcome.verdict),
+            self._last_change,
+        )
+
+    def _verdict(self, batch: Batch, verdict: Verdict | None) -> int | None:
+        if verdict is None:
+            return None
+        number = self._verdicts.get(verdict)
+        if number is None:
+            number = self._verdicts[verdict] = len(self._verdicts) + 1
+            batch.verdicts.append((number, verdict))
+        return number
+
+    def _load(self, keys: Collection[EntryKey]) -> dict[EntryKey, list[Life]]:
+        """What is stored of these entries: their facts and attempts."""
+        lives = {life.entry_id: life for life in self._load_lives(keys)}
+        for numbers in _slices(lives):
+            for row in self._connection.execute(
+                f"SELECT * FROM attempt WHERE entry_id IN ({_marks(numbers)})",
+                numbers,
+            ).fetchall():
+                attempt = self._attempt(row)
+                life = lives[_int(row[0])]
+                life.attempts[attempt.digest, attempt.copy] = attempt
+        stored: dict[EntryKey, list[Life]] = {}
+        for life in lives.values():
+            stored.setdefault((life.host, life.queue_id), []).append(life)
+        return stored
+
+    def _load_lives(self, keys: Collection[EntryKey]) -> Iterator[Life]:
+        for queue_ids in _slices({queue_id for _, queue_id in keys}):
+            rows = self._connection.execute(
+                "SELECT id, host_id, queue_id, facts FROM entry"
+                f" WHERE queue_id IN ({_marks(queue_ids)})",
+                queue_ids,
+            ).fetchall()
+            for entry_id, host_id, queue_id, facts in rows:
+                host = self._hosts.name(_int(host_id))
+                if (host, queue_id) in keys:
+                    assert isinstance(facts, bytes)
+                    yield _life((host, str(queue_id)), _int(entry_id), _FACTS.decode(facts))
+
+    def _attempt(self, row: tuple[Value, ...]) -> Attempt:
+        digest, copy, at, grade, program, recipient, orig_to, relay, conn_use, *rest = row[1:]
+        delay, delays, tls, dsn, status, reason, verdict_id = rest
+        delivery = Delivery(
+            recipient=str(recipient),
+            orig_to=str(orig_to or ""),
+            relay=str(relay),
+            conn_use=_int(conn_use or 0),
+            delay=float(delay or 0),
+            delays=tuple(float(part) for part in str(delays).split("/")) if delays else (),
+            tls=str(tls or ""),
+            dsn=str(dsn),
+            status=str(status),
+            reason=str(reason),
+        )
+        verdict = self._verdicts_by_number()[_int(verdict_id)] if verdict_id else None
+        return Attempt(
+            _int(digest), _int(copy), _int(at), _int(grade), str(program), delivery, verdict
+        )
+
+    def _verdicts_by_number(self) -> dict[int, Verdict]:
+        return {number: verdict for verdict, number in self._verdicts.items()}
+
+
+class _Names:
+    """The numbers under which names are kept, one table each."""
+
+    def __init__(self, table: str, connection: Connection) -> None:
+        rows = connection.execute(f"SELECT name, id FROM {table}").fetchall()
+        self._table = table
+        self._numbers = {str(name): _int(number) for name, number in rows}
+        self._names = {number: name for name, number in self._numbers.items()}
+
+    def number(self, name: str, batch: Batch) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self._numbers) + 1
+            self._names[number] = name
+            batch.names.append((self._table, number, name))
+        return number
+
+    def name(self, number: int) -> str:
+        return self._names[number]
+
+
+def _life(key: EntryKey, entry_id: int, facts: list[Fact]) -> Life:
+    life = Life(*key, facts={}, attempts={}, entry_id=entry_id)
+    life.facts = {fact.key(): fact for fact in facts}
+    return life
+
+
+def _read_verdicts(connection: Connection) -> dict[Verdict, int]:
+    rows = connection.execute("SELECT id, bounce_type, category, rule FROM verdict").fetchall()
+    return {
+        msgspec.convert(
+            {"bounce_type": bounce_type, "category": category, "rule": rule}, Verdict
+        ): _int(number)
+        for number, bounce_type, category, rule in rows
+    }
+
+
+def _number(connection: Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return _int(row[0] or 0) if row else 0
+
+
+def _int(value: Value) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _slices(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """At most as many at a time as one statement takes."""
+    rest = iter(items)
+    while part := list(islice(rest, _MOST_PARAMETERS)):
+        yield part
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
