@@ -103,7 +103,8 @@ def _named_by_message_id(record: MessageId | None, rules: ClientRules) -> tuple[
 
 def _named_by_header(clues: Clues, rules: ClientRules) -> str:
     for header in clues.headers:
-        if header.header_name.lower() == rules.header.lower() and header.header_value:
+        name = header.header_name or ""
+        if name.lower() == rules.header.lower() and header.header_value:
             return header.header_value
     return ""
 

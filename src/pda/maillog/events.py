@@ -56,9 +56,9 @@ class Delivery(Record, tag="delivery", frozen=True, gc=False, kw_only=True):
 
     recipient: str
     orig_to: str = ""
-    relay: str = ""
+    relay: str
     conn_use: int = 0
-    delay: float = 0.0
+    delay: float
     """Seconds since the message arrived."""
     delays: tuple[float, ...] = ()
     """Seconds before the queue manager, in it, for connection set-up, for transmission."""
@@ -66,7 +66,7 @@ class Delivery(Record, tag="delivery", frozen=True, gc=False, kw_only=True):
     dsn: str = ""
     """Enhanced status code (RFC 3463); empty before Postfix 2.3."""
     status: str
-    reason: str = ""
+    reason: str
     """The text in brackets."""
 
 
@@ -86,8 +86,8 @@ class HeaderAction(Record, tag="header-action", frozen=True, gc=False, kw_only=T
     content_class: str
     """`header`, `body`, `content` or `mime-error`."""
     content: str
-    header_name: str = ""
-    header_value: str = ""
+    header_name: str | None = None
+    header_value: str | None = None
     client_host: str = ""
     client_ip: str = ""
     sender: str | None = None

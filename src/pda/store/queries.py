@@ -8,7 +8,7 @@ only gets that client's id into the `Filter`, and with it into the SQL.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -106,6 +106,31 @@ class ImportRow(msgspec.Struct, frozen=True):
     finished_at: int
 
 
+class StateCount(msgspec.Struct, frozen=True):
+    """How many recipients of a client's messages are in a state."""
+
+    client_id: str
+    state: str
+    recipients: int
+
+
+class FailureRow(msgspec.Struct, frozen=True):
+    """A recipient that was not delivered to, with the last reply."""
+
+    last_at: int
+    host: str
+    queue_id: str
+    client_id: str
+    recipient: str
+    state: str
+    attempts: int
+    bounce_type: str
+    category: str
+    status: str
+    relay: str
+    reason: str
+
+
 class UserRow(msgspec.Struct, frozen=True):
     """Who may ask."""
 
@@ -126,15 +151,27 @@ class Totals(msgspec.Struct, frozen=True):
     with_message_id: int
 
 
+Kind: TypeAlias = Literal["all", "not plainly sent", "undetermined"]
+"""Which attempts: those sent at the first try may be left out."""
+
 _T = TypeVar("_T")
 _Where: TypeAlias = tuple[str, list[Value]]
 _Make: TypeAlias = Callable[..., _T]
 
-_ATTEMPTS = """
+# The unary plus keeps it to the few attempts of the entry: a recipient may have very many.
+_DEFERRED_BEFORE = """
+    (a.status = 'sent' AND EXISTS (SELECT 1 FROM attempt d WHERE d.entry_id = a.entry_id
+        AND +d.recipient = a.recipient AND d.status <> 'sent' AND d.at <= a.at))
+"""
+_KINDS: dict[Kind, str] = {
+    "all": "",
+    "not plainly sent": f"(a.status <> 'sent' OR {_DEFERRED_BEFORE})",
+    "undetermined": "'undetermined' IN (v.bounce_type, v.category)",
+}
+_ATTEMPTS = f"""
 SELECT a.at, h.name, e.queue_id, c.name, e.message_id, e.msg_id, e.sender, a.recipient, a.orig_to,
     a.relay, a.delay, a.dsn, a.status, a.reason, v.bounce_type, v.category, v.rule,
-    EXISTS (SELECT 1 FROM attempt d WHERE d.entry_id = a.entry_id AND d.recipient = a.recipient
-        AND d.status <> 'sent' AND d.at <= a.at AND a.status = 'sent')
+    {_DEFERRED_BEFORE}
 FROM attempt a JOIN entry e ON e.id = a.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = a.verdict_id
 """
@@ -158,9 +195,24 @@ FROM entry e JOIN host h ON h.id = e.host_id JOIN client c ON c.id = e.client_id
 """
 
 
-def attempts(connection: Connection, wanted: Filter) -> list[AttemptRow]:
+# By the number of the change: so only as many outcomes are looked at as are shown.
+_FAILURES = """
+SELECT o.last_at, h.name, e.queue_id, c.name, a.recipient, o.state, o.attempts,
+    v.bounce_type, v.category, a.status, a.relay, a.reason
+FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
+    JOIN client c ON c.id = e.client_id JOIN verdict v ON v.id = o.verdict_id
+    JOIN attempt a ON a.entry_id = o.entry_id AND (a.digest, a.copy) = (
+        SELECT l.digest, l.copy FROM attempt l WHERE l.entry_id = o.entry_id
+            AND +l.recipient = coalesce(o.address, o.recipient) AND l.verdict_id IS NOT NULL
+        ORDER BY l.at DESC LIMIT 1)
+WHERE c.name = coalesce(?, c.name) ORDER BY o.change DESC LIMIT ?
+"""
+
+
+def attempts(connection: Connection, wanted: Filter, kind: Kind = "all") -> list[AttemptRow]:
     """Delivery attempts, oldest first."""
     where, values = _where(wanted, "a.at", ("a.recipient", wanted.recipient))
+    where = _and(where, _KINDS[kind])
     order = " ORDER BY a.at, e.queue_id, e.message_id, a.recipient"
     rows = connection.execute(_ATTEMPTS + where + order + _limit(wanted), values).fetchall()
     made: _Make[AttemptRow] = AttemptRow
@@ -172,8 +224,7 @@ def outcomes(
 ) -> list[OutcomeRow]:
     """Outcomes of recipients, by when they last changed state, oldest first."""
     where, values = _where(wanted, "o.last_at", _recipient(wanted))
-    if state is not None:
-        where += f" {'AND' if where else 'WHERE'} o.state = {state:d}"
+    where = _and(where, "" if state is None else f"o.state = {state:d}")
     order = " ORDER BY o.last_at, e.queue_id, e.message_id, o.recipient"
     rows = connection.execute(_OUTCOMES + where + order + _limit(wanted), values).fetchall()
     return [_outcome(row) for row in rows]
@@ -196,36 +247,63 @@ def clients(connection: Connection) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
-def recipients(connection: Connection) -> dict[str, list[str]]:
-    """The distinct recipients of each client."""
+def recipients(connection: Connection, client: str | None = None) -> dict[str, list[str]]:
+    """The distinct recipients of each client, or of one."""
     rows = connection.execute(
         "SELECT DISTINCT c.name, coalesce(o.address, o.recipient) FROM outcome o"
         " JOIN entry e ON e.id = o.entry_id JOIN client c ON c.id = e.client_id"
-        " WHERE c.name <> '' AND o.recipient <> '' ORDER BY 1, 2"
+        " WHERE c.name <> '' AND c.name = coalesce(?, c.name) AND o.recipient <> '' ORDER BY 1, 2",
+        (client,),
     ).fetchall()
-    found: dict[str, list[str]] = {client: [] for client in clients(connection)}
-    for client, recipient in rows:
-        found.setdefault(str(client), []).append(str(recipient))
+    known = clients(connection) if client is None else [client]
+    found: dict[str, list[str]] = {name: [] for name in known}
+    for name, recipient in rows:
+        found.setdefault(str(name), []).append(str(recipient))
     return found
 
 
-def oldest(connection: Connection) -> int | None:
-    """When the oldest attempt was made."""
-    row = connection.execute("SELECT min(first_at) FROM outcome").fetchone()
+def oldest(connection: Connection, client: str | None = None) -> int | None:
+    """When the oldest attempt was made, of all or of one client's."""
+    _, of_entries, values = _own(client)
+    row = connection.execute(f"SELECT min(first_at) FROM outcome {of_entries}", values).fetchone()
     return row[0] if row and isinstance(row[0], int) else None
 
 
-def totals(connection: Connection) -> Totals:
-    """How much is stored."""
+def totals(connection: Connection, client: str | None = None) -> Totals:
+    """How much is stored, of all or of one client's."""
+    own, of_entries, values = _own(client)
     row = connection.execute(
-        "SELECT (SELECT count(*) FROM entry), (SELECT count(*) FROM attempt),"
-        " (SELECT count(*) FROM outcome),"
-        " (SELECT count(*) FROM entry WHERE msg_id = '' AND client_id IN"
-        "   (SELECT id FROM client WHERE name <> '')),"
-        " (SELECT count(*) FROM entry WHERE message_id <> '')"
+        f"SELECT (SELECT count(*) FROM entry WHERE {own}),"
+        f" (SELECT count(*) FROM attempt {of_entries}),"
+        f" (SELECT count(*) FROM outcome {of_entries}),"
+        "  (SELECT count(*) FROM entry WHERE msg_id = '' AND client_id IN"
+        f"   (SELECT id FROM client WHERE name <> '') AND {own}),"
+        f" (SELECT count(*) FROM entry WHERE message_id <> '' AND {own})",
+        values,
     ).fetchone()
     assert row is not None
     return _made(Totals, row)
+
+
+def states(connection: Connection, client: str | None = None) -> list[StateCount]:
+    """How many recipients are in which state, by client; the empty client too."""
+    rows = connection.execute(
+        "SELECT c.name, o.state, count(*) FROM outcome o JOIN entry e ON e.id = o.entry_id"
+        " JOIN client c ON c.id = e.client_id WHERE c.name = coalesce(?, c.name)"
+        " GROUP BY e.client_id, o.state ORDER BY 1, 2",
+        (client,),
+    ).fetchall()
+    make: _Make[StateCount] = StateCount
+    return [make(name, _state_name(state), number) for name, state, number in rows]
+
+
+def latest_failures(
+    connection: Connection, client: str | None = None, limit: int = 10
+) -> list[FailureRow]:
+    """The failures that were stored last, latest first."""
+    rows = connection.execute(_FAILURES, (client, limit)).fetchall()
+    make: _Make[FailureRow] = FailureRow
+    return [make(*row[:5], _state_name(row[5]), *row[6:]) for row in rows]
 
 
 def imports(connection: Connection) -> list[ImportRow]:
@@ -250,6 +328,14 @@ def _recipient(wanted: Filter) -> tuple[str, Value]:
     return "o.recipient", recipient if recipient is None else address_key(recipient)
 
 
+def _own(client: str | None) -> tuple[str, str, list[Value]]:
+    """Conditions, for entries and for what belongs to them, that keep to one client if any."""
+    if client is None:
+        return "1", "", []
+    own = "client_id = (SELECT id FROM client WHERE name = ?1)"
+    return own, f"WHERE entry_id IN (SELECT id FROM entry WHERE {own})", [client]
+
+
 def _where(wanted: Filter, at: str, recipient: tuple[str, Value]) -> _Where:
     conditions: list[tuple[str, Value]] = [
         ("c.name = ?", wanted.client),
@@ -266,15 +352,24 @@ def _where(wanted: Filter, at: str, recipient: tuple[str, Value]) -> _Where:
     return "WHERE " + " AND ".join(sql for sql, _ in used), [value for _, value in used]
 
 
+def _and(where: str, condition: str) -> str:
+    if not condition:
+        return where
+    return f"{where} AND {condition}" if where else f"WHERE {condition}"
+
+
 def _limit(wanted: Filter) -> str:
     return "" if wanted.limit is None else f" LIMIT {wanted.limit:d}"
 
 
 def _outcome(row: tuple[Value, ...]) -> OutcomeRow:
-    number = row[9]
-    assert isinstance(number, int)
     made: _Make[OutcomeRow] = OutcomeRow
-    return made(*row[:9], State(number).name.lower().replace("_", "-"), *row[10:])
+    return made(*row[:9], _state_name(row[9]), *row[10:])
+
+
+def _state_name(number: Value) -> str:
+    assert isinstance(number, int)
+    return State(number).name.lower().replace("_", "-")
 
 
 def _made(kind: _Make[_T], row: tuple[Value, ...]) -> _T:

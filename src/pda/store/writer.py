@@ -24,6 +24,7 @@ from pda.maillog.events import (
     Verdict,
 )
 from pda.store.database import Connection, Row, Value
+from pda.store.queries import UserRow
 from pda.store.schema import migrate
 
 _MOST_PARAMETERS = 500
@@ -91,11 +92,11 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
 
-    def add_user(self, name: str, password_hash: str, role: str, created_at: int) -> None:
-        """Adds a user or changes the password and role of one."""
+    def add_user(self, user: UserRow, created_at: int) -> None:
+        """Adds a user, or gives one a new password and role."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO user VALUES (?, ?, ?, '', ?)",
-            (name, password_hash, role, created_at),
+            "INSERT OR REPLACE INTO user VALUES (?, ?, ?, ?, ?)",
+            (user.name, user.password_hash, user.role, user.client_id, created_at),
         )
 
     def close(self) -> None:

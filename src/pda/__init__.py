@@ -1,0 +1,41 @@
+"""Postfix Deliverability Analytics: the map.
+
+A line's way, in reading order. Each hop hands on values of `maillog.events`; the arrows that are
+marked ~ are asynchronous, everything between them is plain function calls on batches of lines.
+
+    receive.py            UDP and TCP sockets → `Lines`, with back-pressure
+      maillog/framing.py    RFC 6587: octets → frames
+    backfill.py           rotated logs, plain or gzip → the same lines, each once
+      ~
+    ingest.py             the two hops inside; what happens when the disk refuses
+      maillog/pipeline.py   the whole way of a line on one page:
+        maillog/syslog.py     header: when, where, which service
+        maillog/postfix.py    text → one record
+        maillog/bounce/       a failure → a verdict, by rules (conf/bounce-rules.xml)
+      ~
+      store/writer.py       a batch of events → rows, one transaction
+        maillog/correlate.py  what a queue id's lines say together; its lives; bounded memory
+        maillog/clients.py    which application sent it
+        maillog/outcome.py    what became of each recipient
+    store/                SQLCipher; SQL lives here and nowhere else
+      database.py           key, connections, pragmas, the write lock
+      schema.py             tables and numbered migrations
+      readers.py            connections for many askers at a time
+      queries.py            one function per question
+    web/                  what is asked over HTTP
+      app.py auth.py        the application; who may ask
+      original_api.py       the interface of the archived original, exactly
+      api.py                /api/v1, /healthz, /metrics
+      dashboard.py          the pages
+
+    maillog/events.py     the vocabulary; imports nothing of ours
+    service.py            wiring: order of start and stop, signals
+    control.py            orders to the running service over a local socket
+    metrics.py            Prometheus' view of all counters
+    config.py             pda.toml + environment → checked `Settings`
+    cli.py output.py      the command line and what it prints (__main__.py: `python -m pda`)
+
+Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
+`store` only `maillog.events`, `web` only `store` and `maillog.events`, `receive` only
+`maillog.framing`, `backfill` and `config` nothing of ours; `service` and `cli` see all.
+"""

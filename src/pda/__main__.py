@@ -1,0 +1,5 @@
+"""`python -m pda`: the command line."""
+
+from pda.cli import main
+
+main()

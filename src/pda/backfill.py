@@ -1,0 +1,161 @@
+"""The importing edge: log files, plain or gzip, become batches of lines, oldest file first.
+
+Owns opening, order, decompression and the bounds on both. Knows no word of what a line says. A
+file is known by its content, since rotation changes its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isal import igzip, isal_zlib
+
+_GZIP = b"\x1f\x8b"
+_HEAD = 4096
+_CHUNK = 256 * 1024
+_MOST_PER_LINE = 64 * 1024
+# 1028:1 is what gzip can do at the most, with nothing but zeros; a log gives some 11:1.
+_MOST_RATIO = 200
+_RATIO_FROM = 16 * 1024 * 1024
+_DAMAGED: Any = (OSError, EOFError, zlib.error, isal_zlib.error)
+_NUMBER = re.compile(r"\.(\d+)(?:\.gz)?$")
+
+
+class BackfillError(Exception):
+    """A file cannot be read, or not whole; the message says which, why, and what was done."""
+
+
+@dataclass(slots=True)
+class LogFile:
+    """An opened file: its descriptor may have come from another process."""
+
+    name: str
+    descriptor: int
+
+    @property
+    def written_at(self) -> int:
+        """When its last line was written: µs since the epoch."""
+        return os.fstat(self.descriptor).st_mtime_ns // 1000
+
+    @property
+    def size(self) -> int:
+        """Octets, as stored."""
+        return os.fstat(self.descriptor).st_size
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        os.close(self.descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a file was read."""
+
+    octets: int = 0
+    """Of the file as stored."""
+
+
+def open_log(path: Path) -> LogFile:
+    """Opens a regular file; raises `BackfillError` for anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BackfillError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BackfillError(f"{path} is not a file: name the files in it")
+    return LogFile(str(path), descriptor)
+
+
+def oldest_first(paths: Iterable[Path]) -> list[Path]:
+    """By the number that rotation gave them (greater is older), then by modification time."""
+    return sorted(paths, key=lambda path: (-_rotation(path), _modified(path), path.name))
+
+
+def newest_within(paths: list[Path], budget: int) -> list[Path]:
+    """Of files in order, the newest ones whose sizes together stay within so many octets."""
+    kept: list[Path] = []
+    for path in reversed(paths):
+        budget -= path.stat().st_size if path.exists() else 0
+        if budget < 0:
+            break
+        kept.insert(0, path)
+    return kept
+
+
+def head_digest(file: LogFile) -> bytes:
+    """What a file is known by: a hash of its first 4 KiB, decompressed, and no more than it has."""
+    with _reader(file) as reader:
+        try:
+            return hashlib.blake2b(reader.read(_HEAD), digest_size=16).digest()
+        except _DAMAGED:
+            return b""
+
+
+def read_lines(file: LogFile) -> Iterator[list[bytes]]:
+    """The lines of a file in batches, without line ends.
+
+    Raises `BackfillError` when the rest cannot be read; all lines before it have been given.
+    """
+    os.lseek(file.descriptor, 0, os.SEEK_SET)
+    rest = b""
+    with _reader(file) as reader:
+        for chunk in _chunks(reader, file):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[:_MOST_PER_LINE]
+            if lines:
+                yield lines
+    if rest:
+        yield [rest]
+
+
+def _reader(file: LogFile) -> io.BufferedIOBase | io.RawIOBase:
+    os.lseek(file.descriptor, 0, os.SEEK_SET)
+    raw = os.fdopen(os.dup(file.descriptor), "rb", buffering=0)
+    if os.pread(file.descriptor, 2, 0) != _GZIP:
+        return raw
+    unpacked = igzip.IGzipFile(fileobj=raw, mode="rb")  # type: ignore[no-untyped-call]
+    unpacked.myfileobj = raw  # closed together
+    return unpacked
+
+
+def _chunks(reader: io.BufferedIOBase | io.RawIOBase, file: LogFile) -> Iterator[bytes]:
+    total, most = 0, max(file.size * _MOST_RATIO, _RATIO_FROM)
+    while True:
+        try:
+            chunk = reader.read(_CHUNK)
+        except _DAMAGED as error:
+            raise BackfillError(
+                f"{file.name} is damaged or incomplete ({error}); what came before was imported,"
+                " import it again when it is whole"
+            ) from error
+        if not chunk:
+            return
+        total += len(chunk)
+        if total > most:
+            raise BackfillError(
+                f"{file.name} unpacks to more than {_MOST_RATIO} times its size, as no log does;"
+                " what came before was imported"
+            )
+        yield chunk
+
+
+def _rotation(path: Path) -> int:
+    found = _NUMBER.search(path.name)
+    return int(found[1]) if found else 0
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,325 @@
+"""The command line: what an operator types.
+
+Owns arguments, output and exit statuses; sees every room, does nothing that a room could do.
+Errors are one sentence on standard error and status 1 (2 for wrong arguments).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from pda import config, control, output
+from pda.backfill import BackfillError, newest_within, oldest_first, open_log
+from pda.config import ConfigError, Settings
+from pda.control import AddUser, GetStatus, ImportFile
+from pda.ingest import ImportState
+from pda.maillog import postfix
+from pda.maillog.syslog import HeaderReader
+from pda.store import queries
+from pda.store.database import StoreError, find_key, make_key, open_reader
+from pda.store.queries import Filter, UserRow
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Turns our own errors into one sentence and status 1."""
+
+    @wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return command(*args, **kwargs)
+        except (ConfigError, StoreError, BackfillError) as error:
+            raise click.ClickException(str(error)) from None
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pda")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="PDA_CONFIG",
+    help="Settings, instead of /etc/pda/pda.toml.",
+)
+@click.pass_context
+def main(context: click.Context, config_file: Path | None) -> None:
+    """Postfix Deliverability Analytics: what became of every mail.
+
+    Example: pda --config conf/pda.toml serve
+    """
+    context.obj = config_file
+
+
+@main.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+@_one_sentence
+def serve(outer: Path | None, config_file: Path | None) -> None:
+    """Receive syslog, store what it says, answer over HTTP, until SIGTERM or SIGINT.
+
+    Example: pda serve --config /etc/pda/pda.toml
+    """
+    from pda import service
+
+    settings = config.load(config_file or outer)
+    _log_to_stderr(settings)
+    sys.exit(service.run(settings))
+
+
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.pass_obj
+@_one_sentence
+def backfill(config_file: Path | None, files: tuple[Path, ...]) -> None:
+    """Import rotated logs, plain or .gz, oldest first; without FILES those of [backfill].
+
+    May be repeated: what is known already changes nothing. A running service does the writing.
+
+    Example: pda backfill /var/log/mail.log*
+    """
+    from pda import service
+
+    settings = config.load(config_file)
+    _log_to_stderr(settings)
+    paths = oldest_first(files) if files else service.configured_logs(settings.backfill)
+    if files and settings.backfill.max_bytes:
+        paths = newest_within(paths, settings.backfill.max_bytes)
+    sock = control.running(settings.control_socket)
+    if sock is None:
+        states = service.import_alone(settings, paths, output.Progress().report)
+    else:
+        sock.close()
+        states = [_hand_over(settings, path) for path in paths]
+    output.imported(states)
+    if any(state.error for state in states):
+        sys.exit(1)
+
+
+def _hand_over(settings: Settings, path: Path) -> ImportState:
+    """Lets the running service import a file that this process has opened."""
+    progress = output.Progress()
+    try:
+        file = open_log(path)
+    except BackfillError as error:
+        return ImportState(str(path), 0, error=str(error))
+    state = ImportState(str(path), file.size, error="the service did not answer")
+    try:
+        for reply in _replies(settings, ImportFile(str(path)), [file.descriptor]):
+            state = msgspec.json.decode(reply, type=ImportState)
+            progress.report(state)
+    finally:
+        file.close()
+    return state
+
+
+def _replies(
+    settings: Settings, order: control.Order, descriptors: list[int] | None = None
+) -> Iterator[msgspec.Raw]:
+    sock = control.running(settings.control_socket)
+    if sock is None:
+        raise StoreError("the service has stopped meanwhile: try again")
+    for reply in control.ask(sock, order, descriptors):
+        if reply.error:
+            raise StoreError(reply.error)
+        yield reply.body
+
+
+@main.command()
+@click.option("--zone", default="local", help="Of stamps without a zone, as Europe/Prague.")
+@click.option("--hostname", default="", help="Of lines without one.")
+@click.argument("source", type=click.File("rb"), default="-")
+@_one_sentence
+def parse(zone: str, hostname: str, source: BinaryIO) -> None:
+    """Read log lines and print one JSON object for each: what pda understands.
+
+    Example: tail -n 100 /var/log/mail.log | pda parse
+    """
+    try:
+        reader = HeaderReader(config.zone(zone), hostname)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--zone") from None
+    now = int(datetime.now(UTC).timestamp() * 1_000_000)
+    encoder = msgspec.json.Encoder()
+    for line in source:
+        text = line.decode("utf-8", "backslashreplace").rstrip("\n")
+        sys.stdout.buffer.write(encoder.encode(_parsed(reader, text, now)) + b"\n")
+
+
+def _parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
+    header = reader.read(line, now)
+    if header is None:
+        return {"kind": "unknown", "line": line}
+    record = postfix.read(header)
+    found: dict[str, Any] = {
+        "timestamp": output.rfc3339(header.at),
+        "hostname": header.hostname,
+        "syslog_name": header.syslog_name,
+        "program": header.program,
+        "procid": header.procid,
+        **msgspec.to_builtins(record),
+    }
+    if header.repeat:
+        found["repeat"] = header.repeat
+    return found
+
+
+def _moment(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """µs of an ISO date or time (in the local zone unless it says) or of epoch milliseconds."""
+    if text is None:
+        return None
+    if text.isdecimal() and len(text) > 8:
+        return int(text) * 1000
+    try:
+        moment = datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no time such as 2026-11-23 or 2026-11-23T10:00:00+01:00", param=option
+        ) from None
+    return int(moment.timestamp() * 1_000_000)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["attempts", "outcomes", "messages"]))
+@click.option("--client", help="Client id.")
+@click.option("--recipient", help="Address as logged.")
+@click.option("--queue-id")
+@click.option("--message-id", help="As logged, or the original's msgId.")
+@click.option("--from", "since", callback=_moment, help="Time or date, inclusive.")
+@click.option("--to", "until", callback=_moment, help="Time or date, inclusive.")
+@click.option("--limit", type=click.IntRange(1), help="Rows at the most.")
+@click.option("--format", "form", type=click.Choice(["table", "ndjson", "csv"]), default="table")
+@click.pass_obj
+@_one_sentence
+def query(config_file: Path | None, /, what: str, form: str, **wanted: Any) -> None:
+    """Print what is stored: delivery attempts, outcomes of recipients, or messages.
+
+    Example: pda query outcomes --client newsletter --from 2026-11-01 --format csv
+    """
+    settings = config.load(config_file)
+    wanted["msg_id"] = wanted.pop("message_id")
+    connection = open_reader(settings.database, _key(settings))
+    questions: dict[str, Callable[..., list[Any]]] = {
+        "attempts": queries.attempts,
+        "outcomes": queries.outcomes,
+        "messages": queries.messages,
+    }
+    try:
+        rows = questions[what](connection, Filter(**wanted))
+    finally:
+        connection.close()
+    output.rows(rows, form)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+@_one_sentence
+def status(config_file: Path | None, *, as_json: bool) -> None:
+    """How the running service is: listeners, lines, sizes. Status 3 if none runs.
+
+    Example: pda status
+    """
+    settings = config.load(config_file)
+    if (sock := control.running(settings.control_socket)) is None:
+        click.echo(f"no service runs on {settings.database}", err=True)
+        sys.exit(3)
+    sock.close()
+    (body,) = _replies(settings, GetStatus())
+    if as_json:
+        click.echo(bytes(body).decode())
+    else:
+        output.status(msgspec.json.decode(body))
+
+
+@main.group()
+def user() -> None:
+    """Who may ask over HTTP."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option(
+    "--role", type=click.Choice(["admin", "reader", "client"]), default="reader",
+    help="A client sees one client id only.",
+)  # fmt: skip
+@click.option("--client", default="", help="The client id that a user of role client sees.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.pass_obj
+@_one_sentence
+def add_user(
+    config_file: Path | None, name: str, role: str, client: str, *, password_stdin: bool
+) -> None:
+    """Add a user, or give one a new password and role. Asks for the password.
+
+    Example: pda user add alice --role admin
+    """
+    from pda import service
+    from pda.web.auth import hash_password
+
+    if (role == "client") != bool(client):
+        raise click.UsageError("role client needs --client, and no other role has it")
+    if ":" in name:
+        raise click.UsageError("a user name has no colon (RFC 7617)")
+    settings = config.load(config_file)
+    password = _password(from_stdin=password_stdin)
+    new = UserRow(name, hash_password(password), role, client)
+    if (sock := control.running(settings.control_socket)) is None:
+        service.add_user_alone(settings, new)
+    else:
+        sock.close()
+        list(_replies(settings, AddUser(new.name, new.password_hash, new.role, new.client_id)))
+    click.echo(f"{name} may log in as {role}")
+
+
+def _password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if not password:
+        raise click.UsageError("the password is empty")
+    return str(password)
+
+
+@main.group()
+def key() -> None:
+    """The database's key."""
+
+
+@key.command("new")
+@click.argument("path", type=click.Path(path_type=Path))
+@_one_sentence
+def new_key(path: Path) -> None:
+    """Make a key in a new file of mode 0600. Keep a copy: nobody can read the database without.
+
+    Example: pda key new /etc/pda/pda.key
+    """
+    make_key(path)
+    click.echo(f"a new key is in {path}")
+
+
+def _key(settings: Settings) -> Any:
+    import os
+
+    return find_key(settings.database, settings.key_file, os.environ.get("PDA_STORE_KEY", ""))
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log.level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )

@@ -1,0 +1,398 @@
+"""Settings: `pda.toml` and the environment → one frozen, checked value.
+
+Owns every key, its default and its check. All mistakes are reported at once, each with its key.
+Imports nothing of ours. `PDA_<SECTION>_<KEY>` overrides a key; lists take commas or blanks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+Network: TypeAlias = IPv4Network | IPv6Network
+DEFAULT_FILE = Path("/etc/pda/pda.toml")
+_T = TypeVar("_T")
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; one line for each mistake."""
+
+
+class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[store]`"""
+
+    path: str = "/var/lib/pda/pda.db"
+    key_file: str = ""
+    readers: int = 4
+
+
+class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[receive.listener]]`"""
+
+    listen: str
+    zone: str = ""
+    hostname: str = ""
+    allow: tuple[str, ...] = ()
+    max_connections: int = 1000
+
+
+class ReceiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[receive]`"""
+
+    listen: tuple[str, ...] = ("udp://127.0.0.1:5514", "tcp://127.0.0.1:5514")
+    zone: str = "local"
+    hostname: str = ""
+    allow: tuple[str, ...] = ()
+    max_connections: int = 1000
+    listener: tuple[ListenerSettings, ...] = ()
+
+    def listeners(self) -> list[ListenerSettings]:
+        """All sockets: those of `listen` with the section's own settings, then the others."""
+        shared = [
+            ListenerSettings(listen, self.zone, self.hostname, self.allow, self.max_connections)
+            for listen in self.listen
+        ]
+        return shared + [
+            msgspec.structs.replace(one, zone=one.zone or self.zone) for one in self.listener
+        ]
+
+
+class OriginalApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[http.original_api]`"""
+
+    allow_actions: bool = False
+
+
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[http]`"""
+
+    bind: str = "127.0.0.1:1523"
+    allow_plaintext: bool = False
+    hosts: tuple[str, ...] = ()
+    timeout_s: float = 100.0
+    original_api: OriginalApiSettings = OriginalApiSettings()
+
+
+class BindingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[clients.bindings.NAME]`"""
+
+    networks: tuple[str, ...] = ()
+    sasl_users: tuple[str, ...] = ()
+    local: bool = False
+
+
+class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[clients]`"""
+
+    order: tuple[Literal["message-id", "header", "sasl", "sender-domain"], ...] = (
+        "message-id",
+        "header",
+        "sasl",
+        "sender-domain",
+    )
+    message_id_pattern: str = r"<(?P<msg_id>98494\.[^@<>]+)@(?P<client>[^<>]+)>"
+    header: str = "client-id"
+    bindings: dict[str, BindingSettings] = {}
+
+
+class HostSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[hosts]`"""
+
+    full_names: bool = False
+    aliases: dict[str, str] = {}
+
+
+class RuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[rules]`"""
+
+    file: str = ""
+
+
+class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[writer]`"""
+
+    batch_lines: int = 5000
+    open_entries: int = 100_000
+
+
+class BackfillSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[backfill]`"""
+
+    directory: str = "/var/log"
+    pattern: str = "mail.log*"
+    max_bytes: int = 0
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[log]`"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of `pda.toml`."""
+
+    store: StoreSettings = StoreSettings()
+    receive: ReceiveSettings = ReceiveSettings()
+    http: HttpSettings = HttpSettings()
+    clients: ClientSettings = ClientSettings()
+    hosts: HostSettings = HostSettings()
+    rules: RuleSettings = RuleSettings()
+    writer: WriterSettings = WriterSettings()
+    backfill: BackfillSettings = BackfillSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return Path(self.store.path)
+
+    @property
+    def key_file(self) -> Path:
+        """The key's file: beside the database unless named."""
+        return Path(self.store.key_file or f"{self.store.path}.key")
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the running service takes orders: beside the database."""
+        return Path(f"{self.store.path}.sock")
+
+
+class Address(msgspec.Struct, frozen=True):
+    """`udp://127.0.0.1:5514` or `127.0.0.1:1523`, taken apart."""
+
+    protocol: str
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host == "localhost" or ip_address(self.host).is_loopback
+
+
+def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of a file (None: `/etc/pda/pda.toml` if there is one) and the environment.
+
+    Raises `ConfigError` with every mistake.
+    """
+    values = _read(path)
+    mistakes: list[str] = []
+    _override(values, environment, mistakes)
+    settings = _struct(Settings, values, "", mistakes)
+    if settings is not None:
+        mistakes += _semantic_mistakes(settings)
+    if mistakes or settings is None:
+        where = f"{path or DEFAULT_FILE} and the environment"
+        raise ConfigError(f"the settings in {where} cannot be used:\n  " + "\n  ".join(mistakes))
+    return settings
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        if not DEFAULT_FILE.exists():
+            return {}
+        path = DEFAULT_FILE
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def environment_names() -> dict[str, tuple[str, str]]:
+    """`PDA_<SECTION>_<KEY>` → (section, key), for every key that a variable can set."""
+    names = {}
+    for section, kind in get_type_hints(Settings).items():
+        for field in msgspec.structs.fields(kind):
+            if _from_text(field.type) is not None:
+                names[f"PDA_{section}_{field.name}".upper()] = section, field.name
+    return names
+
+
+def _override(values: dict[str, Any], environment: Mapping[str, str], mistakes: list[str]) -> None:
+    names = environment_names()
+    kinds = get_type_hints(Settings)
+    for variable, (section, key) in names.items():
+        if variable not in environment:
+            continue
+        fields = {field.name: field for field in msgspec.structs.fields(kinds[section])}
+        convert = _from_text(fields[key].type)
+        assert convert is not None
+        try:
+            values.setdefault(section, {})[key] = convert(environment[variable])
+        except ValueError:
+            mistakes.append(f"{variable}: {environment[variable]!r} is not understood")
+
+
+def _from_text(kind: Any) -> Callable[[str], object] | None:
+    """How a variable's text becomes a value of this type; None where it cannot."""
+    if kind is bool:
+        return _truth
+    if kind in (str, int, float):
+        return kind  # type: ignore[no-any-return]  # one of three constructors
+    if getattr(kind, "__origin__", None) is Literal:
+        return str
+    if getattr(kind, "__origin__", None) is tuple and kind.__args__[0] is not ListenerSettings:
+        return lambda text: [part for part in re.split(r"[,\s]+", text) if part]
+    return None
+
+
+def _truth(text: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+def _struct(kind: type[_S], values: Any, where: str, mistakes: list[str]) -> _S | None:
+    """A section, field by field, so that every mistake is found and not the first one only."""
+    if not isinstance(values, dict):
+        mistakes.append(f"{where}: a table is expected")
+        return None
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    mistakes += [f"{_join(where, key)}: there is no such key" for key in values.keys() - fields]
+    known: dict[str, Any] = {}
+    before = len(mistakes)
+    for key in values.keys() & fields.keys():
+        known[key] = _value(fields[key].type, values[key], _join(where, key), mistakes)
+    missing = [f.name for f in fields.values() if f.required and f.name not in values]
+    mistakes += [f"{_join(where, key)}: is missing" for key in missing]
+    return kind(**known) if len(mistakes) == before else None
+
+
+def _value(kind: Any, value: Any, where: str, mistakes: list[str]) -> Any:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _struct(kind, value, where, mistakes)
+    if getattr(kind, "__args__", ())[:1] == (ListenerSettings,) and isinstance(value, list):
+        return tuple(
+            _struct(ListenerSettings, one, f"{where}[{n}]", mistakes)
+            for n, one in enumerate(value, 1)
+        )
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        mistakes.append(f"{where}: {error}")
+        return None
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _semantic_mistakes(settings: Settings) -> list[str]:
+    """What has the right type and still cannot work."""
+    mistakes: list[str] = []
+    for listener in settings.receive.listeners():
+        mistakes += _listener_mistakes(listener)
+    mistakes += _http_mistakes(settings.http)
+    mistakes += _client_mistakes(settings.clients)
+    for key, value, least in (
+        ("store.readers", settings.store.readers, 1),
+        ("writer.batch_lines", settings.writer.batch_lines, 1),
+        ("writer.open_entries", settings.writer.open_entries, 1),
+        ("http.timeout_s", settings.http.timeout_s, 0.1),
+    ):
+        if value < least:
+            mistakes.append(f"{key}: must be at least {least}, not {value}")
+    return mistakes
+
+
+def _listener_mistakes(listener: ListenerSettings) -> list[str]:
+    mistakes: list[str] = []
+    where = f"receive: listener {listener.listen!r}"
+    address = _try(parse_address, listener.listen, where, mistakes)
+    if address is not None and address.protocol not in {"udp", "tcp"}:
+        mistakes.append(f"{where}: must begin with udp:// or tcp://")
+    if address is not None and not listener.allow and not address.loopback:
+        mistakes.append(
+            f"{where}: can be reached from other machines; name the networks that may send to it"
+            " in allow"
+        )
+    for network in listener.allow:
+        _try(ip_network, network, f"{where}: allow", mistakes)
+    _try(zone, listener.zone, f"{where}: zone", mistakes)
+    return mistakes
+
+
+def _http_mistakes(http: HttpSettings) -> list[str]:
+    mistakes: list[str] = []
+    if not http.bind:
+        return mistakes
+    address = _try(parse_address, http.bind, "http.bind", mistakes)
+    if address is not None and not address.loopback and not http.allow_plaintext:
+        mistakes.append(
+            f"http.bind: {http.bind} can be reached from other machines without TLS; put a proxy"
+            " in front of a loopback address, or say http.allow_plaintext = true"
+        )
+    return mistakes
+
+
+def _client_mistakes(clients: ClientSettings) -> list[str]:
+    mistakes: list[str] = []
+    pattern = _try(re.compile, clients.message_id_pattern, "clients.message_id_pattern", mistakes)
+    if pattern is not None and "client" not in pattern.groupindex:
+        mistakes.append("clients.message_id_pattern: needs a group (?P<client>…)")
+    for name, binding in clients.bindings.items():
+        for network in binding.networks:
+            _try(ip_network, network, f"clients.bindings.{name}.networks", mistakes)
+    return mistakes
+
+
+def _try(parse: Callable[[str], _T], text: str, where: str, mistakes: list[str]) -> _T | None:
+    try:
+        return parse(text)
+    except (ValueError, re.error) as error:
+        mistakes.append(f"{where}: {error}")
+        return None
+
+
+def parse_address(text: str) -> Address:
+    """`PROTOCOL://HOST:PORT` or `HOST:PORT`, IPv6 in brackets. Raises ValueError."""
+    protocol, separator, rest = text.rpartition("://")
+    parts = urlsplit(f"//{rest}")
+    with suppress(ValueError):
+        host, port = parts.hostname, parts.port
+        if host and port is not None and not parts.path and _is_host(host):
+            return Address(protocol, host, port)
+    example = f"{protocol}{separator}127.0.0.1:5514"
+    raise ValueError(f"{text!r} is not an address like {example!r}")
+
+
+def _is_host(host: str) -> bool:
+    return host == "localhost" or bool(ip_address(host))
+
+
+def zone(name: str) -> ZoneInfo:
+    """A time zone by its IANA name, `local` for this machine's. Raises ValueError."""
+    if name in {"", "local"}:
+        return _local_zone()
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone such as 'Europe/Prague'") from None
+
+
+def _local_zone() -> ZoneInfo:
+    """This machine's zone: TZ, else what /etc/localtime is."""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if name:
+        with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+            return ZoneInfo(name)
+    try:
+        with Path("/etc/localtime").open("rb") as file:
+            return ZoneInfo.from_file(file, key="local")
+    except (OSError, ValueError):
+        return ZoneInfo("UTC")

@@ -1,0 +1,141 @@
+"""Orders to the running service, over a local socket (mode 0600).
+
+Owns the messages and both ends. Whoever may open the socket may do all of it; opened files come
+with the message (SCM_RIGHTS), so the service reads what the caller may read and no path is sent.
+"""
+
+from __future__ import annotations
+
+import array
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import trio
+
+log = logging.getLogger(__name__)
+
+_MOST_OCTETS = 64 * 1024
+
+
+class GetStatus(msgspec.Struct, frozen=True, tag="status"):
+    """How is the service?"""
+
+
+class AddUser(msgspec.Struct, frozen=True, tag="add-user"):
+    """Add a user, or give one a new password and role."""
+
+    name: str
+    password_hash: str
+    role: str
+    client_id: str = ""
+
+
+class ImportFile(msgspec.Struct, frozen=True, tag="import"):
+    """Import the file whose descriptor comes with this message."""
+
+    name: str
+
+
+Order: TypeAlias = GetStatus | AddUser | ImportFile
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One of the answers to an order; the last one is `final`."""
+
+    final: bool
+    error: str = ""
+    body: msgspec.Raw = msgspec.Raw(b"null")
+
+
+Handler: TypeAlias = Callable[
+    [Order, list[int], Callable[[Reply], Awaitable[None]]], Awaitable[None]
+]
+"""Takes an order, its descriptors (to be closed), and a way to answer."""
+
+
+async def serve(
+    path: Path,
+    handle: Handler,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Takes orders until cancelled. The caller holds the write lock: an old socket is removed."""
+    _remove(path)
+    sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        await sock.bind(str(path))
+    finally:
+        os.umask(before)
+    sock.listen()
+    task_status.started()
+    try:
+        async with trio.open_nursery() as nursery:
+            while True:
+                peer, _ = await sock.accept()
+                nursery.start_soon(_one, peer, handle)
+    finally:
+        sock.close()
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+async def _one(peer: trio.socket.SocketType, handle: Handler) -> None:
+    """One connection brings one order."""
+
+    async def answer(reply: Reply) -> None:
+        data = msgspec.json.encode(reply) + b"\n"
+        while data:
+            data = data[await peer.send(data) :]
+
+    with peer, suppress(OSError):
+        data, ancillary, _, _ = await peer.recvmsg(_MOST_OCTETS, socket.CMSG_SPACE(4))
+        descriptors = _descriptors(ancillary)
+        try:
+            order: Order = msgspec.json.decode(data, type=Order)
+        except msgspec.DecodeError as error:
+            await answer(Reply(final=True, error=f"the order is not understood: {error}"))
+            return
+        try:
+            await handle(order, descriptors, answer)
+        except Exception as error:  # an order that fails must not end the service
+            log.exception("the order %s failed", type(order).__name__)
+            await answer(Reply(final=True, error=f"the service failed: {error}"))
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
+
+
+def running(path: Path) -> socket.socket | None:
+    """A connection to the service, or None where none runs."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(str(path))
+    except OSError:
+        sock.close()
+        return None
+    return sock
+
+
+def ask(sock: socket.socket, order: Order, descriptors: list[int] | None = None) -> Iterator[Reply]:
+    """Sends an order and gives the answers; for programs without Trio."""
+    with sock:
+        socket.send_fds(sock, [msgspec.json.encode(order)], descriptors or [])
+        with sock.makefile("rb") as answers:
+            for line in answers:
+                yield msgspec.json.decode(line, type=Reply)

@@ -1,0 +1,238 @@
+"""The two hops inside: lines → events, and events → the store.
+
+Owns the batches, their order, and what happens when the disk refuses them: nothing is dropped,
+the same transaction is tried again, and all that waits behind it waits. Knows no socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import tzinfo
+from functools import partial
+
+import msgspec
+import trio
+
+from pda.backfill import BackfillError, LogFile, head_digest, read_lines
+from pda.maillog.events import Event
+from pda.maillog.pipeline import Pipeline, Source
+from pda.receive import Lines
+from pda.store.database import DatabaseError, Row
+from pda.store.writer import Batch, Writer
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+_GIVE_UP_S = 20.0
+"""How long a stop waits for a disk that refuses to be written."""
+
+
+class Work(msgspec.Struct):
+    """Events to be stored, and who is to know when they are."""
+
+    events: list[Event]
+    imported: Row | None = None
+    done: trio.Event | None = None
+
+
+class WriterState(msgspec.Struct):
+    """How writing goes."""
+
+    commits: int = 0
+    attempts: int = 0
+    """New or better known ones."""
+    seconds: float = 0.0
+    """Spent in transactions."""
+    failures: int = 0
+    refused: str = ""
+    """Why the last transaction could not be committed; empty while all is well."""
+    refused_since: float = 0.0
+    lost_events: int = 0
+    """Given up when the service had to stop while the disk refused."""
+
+
+class ImportState(msgspec.Struct):
+    """How an import goes."""
+
+    name: str
+    size: int
+    lines: int = 0
+    events: int = 0
+    finished: bool = False
+    error: str = ""
+
+
+class Ingest:
+    """Everything between the edges and the database."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        writer: Writer,
+        zone_of: Callable[[str], tzinfo],
+        batch_lines: int = 5000,
+    ) -> None:
+        self.pipeline = pipeline
+        self.writer_state = WriterState()
+        self.imports: list[ImportState] = []
+        self._writer = writer
+        self._zone_of = zone_of
+        self._batch_lines = batch_lines
+        self._sources: dict[tuple[str, str], Source] = {}
+        # One batch is being read while another one is written.
+        self._send, self._receive = trio.open_memory_channel[Work](1)
+        self._stopping = trio.Event()
+        self._writing = trio.Lock()
+
+    async def read(self, channel: trio.MemoryReceiveChannel[Lines]) -> None:
+        """First hop: lines of all listeners, as they come, until no listener is left."""
+        async with self._send.clone() as send, channel:
+            async for first in channel:
+                batches = self._take(channel, first)
+                events = await trio.to_thread.run_sync(self._events, batches)
+                if events:
+                    await send.send(Work(events))
+
+    async def write(self) -> None:
+        """Second hop: one transaction at a time, until nobody can send any more."""
+        async with self._receive:
+            async for work in self._receive:
+                async with self._writing:
+                    await self._store(work)
+
+    async def exclusively(self, order: Callable[[], None]) -> None:
+        """Runs something else that writes, between two transactions."""
+        async with self._writing:
+            await trio.to_thread.run_sync(order)
+
+    async def _store(self, work: Work) -> None:
+        batch = await trio.to_thread.run_sync(self._writer.prepare, work.events)
+        batch.imported = work.imported
+        await self._commit(batch, len(work.events))
+        if work.done is not None:
+            work.done.set()
+
+    def closing(self) -> None:
+        """Nobody but those who have begun already will send."""
+        self._stopping.set()
+        self._send.close()
+
+    async def import_file(
+        self, file: LogFile, zone: str, hostname: str, report: Callable[[ImportState], None]
+    ) -> ImportState:
+        """Imports one file; a damaged one as far as it can be read."""
+        state = ImportState(file.name, file.size)
+        self.imports = [*self.imports[-99:], state]
+        source = self.pipeline.source(self._zone_of(zone), hostname, live=False)
+        head = await trio.to_thread.run_sync(head_digest, file)
+        async with self._send.clone() as send:
+            batches = read_lines(file)
+            while (lines := await trio.to_thread.run_sync(_next, batches, state)) is not None:
+                read = partial(source.read, lines, file.written_at)
+                events = await trio.to_thread.run_sync(read)
+                state.lines += len(lines)
+                state.events += len(events)
+                if events:
+                    await send.send(Work(events))
+                report(state)
+            await self._finish(send, state, head)
+        state.finished = True
+        report(state)
+        return state
+
+    async def _finish(
+        self, send: trio.MemorySendChannel[Work], state: ImportState, head: bytes
+    ) -> None:
+        """The note that a file was imported is committed behind all that it held."""
+        done = trio.Event()
+        now = time.time_ns() // 1000
+        complete = not state.error
+        row = (None, state.name, head, state.size, state.lines, state.events, complete, now)
+        await send.send(Work([], row, done))
+        await done.wait()
+
+    def _take(self, channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
+        """What waits already, up to a batch: the more there is, the larger the transactions."""
+        batches, count = [first], len(first.lines)
+        while count < self._batch_lines:
+            try:
+                batches.append(channel.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            count += len(batches[-1].lines)
+        return batches
+
+    def _events(self, batches: list[Lines]) -> list[Event]:
+        events: list[Event] = []
+        for batch in batches:
+            source = self._source(batch.zone, batch.hostname)
+            if batch.partial:
+                events += source.read_partial(batch.lines[0], batch.received_at)
+            else:
+                events += source.read(batch.lines, batch.received_at)
+        return events
+
+    def _source(self, zone: str, hostname: str) -> Source:
+        source = self._sources.get((zone, hostname))
+        if source is None:
+            source = self.pipeline.source(self._zone_of(zone), hostname)
+            self._sources[zone, hostname] = source
+        return source
+
+    async def _commit(self, batch: Batch, events: int) -> None:
+        state = self.writer_state
+        given_up_at = None
+        while True:
+            begun = time.perf_counter()
+            try:
+                await trio.to_thread.run_sync(self._writer.commit, batch)
+            except DatabaseError as error:
+                self._refused(error)
+                if self._stopping.is_set():
+                    given_up_at = given_up_at or trio.current_time() + _GIVE_UP_S
+                    if trio.current_time() >= given_up_at:
+                        state.lost_events += events
+                        return
+                await trio.sleep(_RETRY_S)
+                continue
+            state.seconds += time.perf_counter() - begun
+            state.commits += 1
+            state.attempts += batch.new_attempts
+            if state.refused:
+                log.warning("the database can be written again")
+                state.refused = ""
+            return
+
+    def _refused(self, error: Exception) -> None:
+        state = self.writer_state
+        state.failures += 1
+        if not state.refused:
+            state.refused_since = time.time()
+            log.error(
+                "the database cannot be written (%s): nothing is lost while senders can wait,"
+                " and it is tried again every second",
+                error,
+            )
+        state.refused = str(error)
+
+    def counters(self) -> Mapping[str, int]:
+        """What became of all lines so far."""
+        tally = self.pipeline.tally
+        return {
+            "events": tally.events,
+            "at_the_door": tally.at_the_door,
+            "ignored": tally.ignored,
+            "unknown": tally.unknown,
+            "headerless": tally.headerless,
+            "incomplete": tally.incomplete,
+        }
+
+
+def _next(batches: object, state: ImportState) -> list[bytes] | None:
+    try:
+        return next(batches, None)  # type: ignore[call-overload, no-any-return]
+    except BackfillError as error:
+        state.error = str(error)
+        return None

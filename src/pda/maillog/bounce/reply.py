@@ -1,0 +1,220 @@
+"""What a failed attempt says: the reply and its codes, with all that names somebody masked.
+
+Owns the way from the text in the brackets of a status to the facts that rules may ask for. Knows
+Postfix's sentences about replies (smtp/smtp_trouble.c, smtp/smtp_proto.c), and no rule.
+
+Every step walks over the text a bounded number of times: a hostile reply costs linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+from pda.maillog.events import Failure
+
+LIMIT = 4096
+"""Characters of a text that are looked at; Postfix itself cuts replies well below."""
+
+PLACEHOLDERS = ("ADDR", "HOST", "IP", "URL", "ID", "N")
+"""What stands in a masked text, in capitals as all else is lower case, for an address (or a lone
+word in angle brackets), host name, IP address, URL, queue id or other mixture, and number."""
+
+SUSPENDED = "delivery temporarily suspended: "
+_SAID = " said: "
+_REFUSED = " refused to talk to me: "
+_IN_REPLY_TO = " (in reply to "
+_STAGES = {
+    "EHLO": "HELO",
+    "HELO": "HELO",
+    "LHLO": "HELO",
+    "MAIL FROM": "MAIL",
+    "RCPT TO": "RCPT",
+    "DATA": "DATA",
+    "end of DATA": "end of DATA",
+}
+STAGES = ("CONNECT", "HELO", "AUTH", "MAIL", "RCPT", "DATA", "end of DATA", "other")
+
+_CODES = re.compile(r"\s*([245]\d\d)(?![\w.])(?:[- ]?[#(\[]{0,2}([245]\.\d{1,3}\.\d{1,3})\b)?")
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_MARKED = re.compile(r"#\s?([245]\.\d{1,3}\.\d{1,3})")
+
+# Each pattern either starts at a rare character or has a bounded part before it, so that a search
+# through a text stays linear.
+_URL = re.compile(r"(?:://|www\.)[^\s<>\"]*")
+_BRACKETED = re.compile(r"<[^<>\s]+>")
+_IPV6 = re.compile(
+    r"\b[\da-f]{1,4}(?::[\da-f]{1,4}){0,6}::[\da-f:.]*|\b(?:[\da-f]{1,4}:){5,7}[\da-f]{1,4}\b"
+)
+_NUMERIC = re.compile(r"[\d.+%#-]*")
+_DIGIT = re.compile(r"\d")
+_words = re.compile(r"[^\s,;:()\[\]{}<>\"|=!?*/\\]+").findall
+_ADDRESS_SEPARATORS = str.maketrans(dict.fromkeys(',;:()[]{}<>"|', " "))
+_EDGES = "'`.-_#+&%$~^\u00ab\u00bb\u00b4\u2018\u2019\u201c\u201d\u2026"
+
+
+class Spoken(msgspec.Struct, frozen=True, gc=False):
+    """A text in brackets, taken apart."""
+
+    text: str
+    """The reply after `said:`, or Postfix's own sentence; not yet masked."""
+    host: str = ""
+    """Who replied, as Postfix names it."""
+    stage: str = ""
+    """One of `STAGES`; empty where Postfix itself speaks."""
+
+
+class Evidence(msgspec.Struct, frozen=True, gc=False):
+    """All that a rule may ask for."""
+
+    failure: Failure
+    masked: str
+    dsn: str
+    """The enhanced status code that says most: Postfix's, or the reply's where that is X.0.0."""
+    reply: str
+    """Reply code (RFC 5321), or empty."""
+    stage: str
+    spoken: str
+    """The reply, lower case and unmasked."""
+    speaker: str
+    """Who replied, as the text names it."""
+
+    @property
+    def status(self) -> str:
+        """Postfix's: `deferred`, `bounced` …"""
+        return self.failure.status
+
+    @property
+    def raw(self) -> str:
+        """The whole text, lower case."""
+        return self.failure.reason[:LIMIT].lower()
+
+    @property
+    def host(self) -> str:
+        """The remote host, lower case."""
+        return self.failure.relay.partition("[")[0].lower() or self.speaker
+
+
+def take_apart(reason: str) -> Spoken:
+    """Find the reply, who gave it and to what, in the text in the brackets of a status."""
+    text = reason[:LIMIT].removeprefix(SUSPENDED)
+    head, said, reply = text.partition(_SAID)
+    if said and head.startswith("host "):
+        reply, stage = _split_stage(reply)
+        return Spoken(reply, _host(head), stage)
+    if said and head.startswith("SASL authentication failed; server "):
+        return Spoken(reply, _host(head), "AUTH")
+    head, refused, reply = text.partition(_REFUSED)
+    if refused and head.startswith(("host ", "connect to ")):
+        return Spoken(reply, _host(head), "CONNECT")
+    return Spoken(text)
+
+
+def _split_stage(reply: str) -> tuple[str, str]:
+    cut = reply.rfind(_IN_REPLY_TO)
+    if cut < 0:
+        return reply, "other"
+    command = reply[cut + len(_IN_REPLY_TO) :].removesuffix(")").removesuffix(" command")
+    return reply[:cut], _STAGES.get(command, "other")
+
+
+def _host(head: str) -> str:
+    return head.partition("[")[0].rpartition(" ")[2].lower()
+
+
+def examine(failure: Failure) -> Evidence:
+    """Gather what the rules may ask about a failed attempt."""
+    said = take_apart(failure.reason)
+    spoken = said.text.lower()
+    reply, enhanced, words = _split_codes(spoken)
+    dsn = _best_code(failure.dsn, enhanced, spoken)
+    return Evidence(failure, _mask(words, reply), dsn, reply, said.stage, spoken, said.host)
+
+
+def mask(text: str) -> str:
+    """The masked reply of a text in brackets: what rules with `on="reply"` are matched against.
+
+    Lower case, single blanks, without codes and outer punctuation; see `PLACEHOLDERS`.
+    """
+    reply, _, words = _split_codes(take_apart(text).text.lower())
+    return _mask(words, reply)
+
+
+def _split_codes(spoken: str) -> tuple[str, str, str]:
+    """(reply code, enhanced status code, the rest) of a reply."""
+    codes = _CODES.match(spoken)
+    return (codes[1], codes[2] or "", spoken[codes.end() :]) if codes else ("", "", spoken)
+
+
+def _best_code(dsn: str, enhanced: str, spoken: str) -> str:
+    """Postfix writes X.0.0 where the classes of the two codes differ (global/dsn_util.c)."""
+    if dsn and not dsn.endswith(".0.0"):
+        return dsn
+    if enhanced:
+        return enhanced
+    marked = _MARKED.search(spoken)
+    return marked[1] if marked else dsn
+
+
+def _mask(text: str, reply: str) -> str:
+    if "://" in text or "www." in text:
+        text = _URL.sub(" URL ", text).replace("https URL", "URL").replace("http URL", "URL")
+    if text.count(":") > 2:
+        text = _IPV6.sub(" IP ", text)
+    if "<" in text:
+        text = _BRACKETED.sub(" ADDR ", text)
+    if "@" in text:
+        text = " ".join(_addresses(token) if "@" in token else token for token in text.split())
+    if reply:
+        text = text.replace(f"{reply}-", " ")
+    words = []
+    for word in _words(text):
+        if word.isalpha():
+            words.append(word)
+        elif word != reply and (masked := _word(word) if len(word) <= 40 else _shape(word)):
+            words.append(masked)
+    return " ".join(words)
+
+
+def _addresses(token: str) -> str:
+    pieces = token.replace("...", " ").translate(_ADDRESS_SEPARATORS).split()
+    return " ".join("ADDR" if "@" in piece else piece for piece in pieces)
+
+
+def _shape(word: str) -> str:
+    """What is more than letters: itself, a placeholder, or nothing for an enhanced code."""
+    core = word.strip(_EDGES)
+    if core.isalpha():
+        return core
+    if _NUMERIC.fullmatch(core):
+        return _number(core)
+    if "." in core and core.isascii():
+        return "HOST"
+    if _DIGIT.search(core):
+        return core if _is_provider_code(core) else "ID"
+    return _unfold(core.replace("_", " "))
+
+
+_word = lru_cache(8192)(_shape)
+
+
+def _number(core: str) -> str:
+    if not core or _ENHANCED.fullmatch(core):
+        return ""
+    return "IP" if core.count(".") == 3 else "N"
+
+
+def _is_provider_code(core: str) -> bool:
+    """Short codes of the great providers (`tss04`, `ib506`, `ofr_416`) name nobody."""
+    head = core.rstrip("0123456789_")
+    return len(core) <= 11 and len(head) <= 4 and head.isalpha()
+
+
+def _unfold(word: str) -> str:
+    """`doesn't` and `does not` are one wording."""
+    word = word.replace("\u2019", "'")
+    if not word.endswith("n't"):
+        return word
+    return "can not" if word == "can't" else f"{word[:-3]} not"

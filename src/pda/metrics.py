@@ -1,0 +1,93 @@
+"""What was received, dropped, ignored, unparsed and written, for Prometheus.
+
+Owns the names of the metrics. They are read from the counters of the rooms when they are asked
+for; nothing counts for this module's sake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pda.ingest import Ingest
+from pda.receive import Counters
+
+_GAUGES = frozenset(["connections_open", "receive_buffer", "last_line_at"])
+
+
+class Metrics(Collector):
+    """All metrics of one service."""
+
+    def __init__(
+        self, listeners: Mapping[str, Counters], ingest: Ingest, sizes: Mapping[str, int]
+    ) -> None:
+        self._listeners = listeners
+        self._ingest = ingest
+        self._sizes = sizes
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as they stand now."""
+        yield from _received(self._listeners)
+        yield _labelled(
+            "pda_lines", "What became of the lines", "result", self._ingest.counters().items()
+        )
+        yield self._records()
+        yield from self._written()
+        yield from _sizes(self._sizes)
+
+    def _records(self) -> Metric:
+        family = CounterMetricFamily(
+            "pda_records", "Lines of Postfix's by program and kind", labels=["program", "kind"]
+        )
+        for (program, kind), count in self._ingest.pipeline.tally.kinds.copy().items():
+            family.add_metric([program, kind], count)
+        return family
+
+    def _written(self) -> Iterator[Metric]:
+        state = self._ingest.writer_state
+        for name, text, value in (
+            ("pda_commits", "Transactions", state.commits),
+            ("pda_commit_seconds", "Spent in transactions", state.seconds),
+            ("pda_commit_failures", "Transactions that the disk refused", state.failures),
+            ("pda_attempts_written", "Delivery attempts stored", state.attempts),
+            ("pda_events_lost", "Events given up at a stop", state.lost_events),
+        ):
+            yield CounterMetricFamily(name, text, value=value)
+        yield GaugeMetricFamily(
+            "pda_writer_refused", "1 while the disk refuses", value=float(bool(state.refused))
+        )
+
+
+def _received(listeners: Mapping[str, Counters]) -> Iterator[Metric]:
+    """`pda_receive_…`, one for each of `receive.Counters`."""
+    for name in asdict(Counters()):
+        text = f"{name.replace('_', ' ')} of a listener"
+        kind = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
+        family = kind(f"pda_receive_{name}", text, labels=["listener"])
+        for address, counters in listeners.items():
+            family.add_metric([address], getattr(counters, name))
+        yield family
+
+
+def _labelled(
+    name: str, text: str, label: str, values: Iterable[tuple[str, int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in values:
+        family.add_metric([value], count)
+    return family
+
+
+def _sizes(sizes: Mapping[str, int]) -> Iterator[Metric]:
+    for name, value in sizes.items():
+        yield GaugeMetricFamily(f"pda_{name.replace(' ', '_')}", name, value=value)

@@ -1,0 +1,129 @@
+"""What the command line prints: tables, NDJSON, CSV, and how an import goes.
+
+Owns forms only. Text that came out of a log is data to a terminal too: control characters are
+shown, not obeyed, and a cell of a CSV file never becomes a formula.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pda.ingest import ImportState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
+_HIDDEN = frozenset(["orig_to", "message_id", "rule", "host", "change", "claimed_id"])
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def rfc3339(at: int) -> str:
+    """µs since the epoch as RFC 3339 in UTC."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
+
+
+def rows(found: Sequence[msgspec.Struct], form: str) -> None:
+    """Prints values of one kind as `table`, `ndjson` or `csv`."""
+    if form == "ndjson":
+        for row in found:
+            sys.stdout.write(msgspec.json.encode(_values(row)).decode() + "\n")
+    elif form == "csv":
+        _csv(found)
+    else:
+        _table(found)
+
+
+def _values(row: msgspec.Struct) -> dict[str, Any]:
+    """By field, times as RFC 3339 (None where there is none)."""
+    return {
+        name: (rfc3339(value) if value else None) if name in _TIMES else value
+        for name, value in msgspec.structs.asdict(row).items()
+    }
+
+
+def _csv(found: Sequence[msgspec.Struct]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    for number, row in enumerate(found):
+        values = _values(row)
+        if not number:
+            writer.writerow(values)
+        writer.writerow([_cell(value) for value in values.values()])
+
+
+def _cell(value: object) -> object:
+    """A spreadsheet takes text that begins so for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _table(found: Sequence[msgspec.Struct]) -> None:
+    if not found:
+        click.echo("nothing found", err=True)
+        return
+    names = [name for name in _values(found[0]) if name not in _HIDDEN]
+    table = Table(*names, header_style="bold")
+    for row in found:
+        values = _values(row)
+        table.add_row(*[_visible(values[name]) for name in names])
+    console = Console()
+    console.print(table, soft_wrap=not console.is_terminal)
+    click.echo(f"{len(found)} rows", err=True)
+
+
+def _visible(value: object) -> str:
+    """Text for a terminal: no markup, no control characters."""
+    if value is None:
+        return ""
+    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value)))
+
+
+class Progress:
+    """Tells on standard error how an import goes, once a second at the most."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + 1
+
+    def report(self, state: ImportState) -> None:
+        """Says how far an import is."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + 1
+            click.echo(f"{state.name}: {state.lines} lines", err=True)
+
+
+def imported(states: Sequence[ImportState]) -> None:
+    """The result for each file, and a sentence for each that could not be read whole."""
+    table = Table("file", "lines", "about messages", header_style="bold")
+    for state in states:
+        table.add_row(_visible(state.name), str(state.lines), str(state.events))
+    Console().print(table)
+    for state in states:
+        if state.error:
+            click.echo(state.error, err=True)
+
+
+def status(values: Mapping[str, Any]) -> None:
+    """The service's status for a terminal."""
+    last = values["last_line_at"]
+    click.echo(f"pda {values['version']}, running since {rfc3339(values['started_at'])}")
+    click.echo(f"last line: {rfc3339(last) if last else 'none yet'}")
+    if values["problem"]:
+        click.echo(f"PROBLEM: {values['problem']}")
+    for listener in values["listeners"]:
+        counters = listener["counters"]
+        dropped = counters["kernel_drops"] + counters["refused_senders"]
+        click.echo(
+            f"{listener['protocol']} {listener['address']}: {counters['lines']} lines,"
+            f" {dropped} dropped or refused"
+        )
+    click.echo("lines: " + ", ".join(f"{n} {name}" for name, n in values["lines"].items()))
+    click.echo("sizes: " + ", ".join(f"{name} {size}" for name, size in values["sizes"].items()))

@@ -1,0 +1,459 @@
+"""Wiring: which room is connected to which, in what order they start, and how all of it stops.
+
+Owns the nursery, the signals and the way from settings to running parts; the only module besides
+the command line that sees every room. Knows no line, no SQL and no page.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve as serve_http
+
+from pda import config, control, receive
+from pda.backfill import BackfillError, LogFile, newest_within, oldest_first, open_log
+from pda.control import AddUser, GetStatus, ImportFile, Reply
+from pda.ingest import ImportState, Ingest
+from pda.maillog import bounce
+from pda.maillog.clients import Binding, ClientRules
+from pda.maillog.correlate import Correlator
+from pda.maillog.pipeline import Hosts, Pipeline
+from pda.metrics import Metrics
+from pda.store.database import StoreError, WriteLock, find_key, open_writer
+from pda.store.queries import UserRow
+from pda.store.readers import Readers
+from pda.store.writer import Writer
+from pda.web.app import create_app
+from pda.web.ports import ListenerStatus, RunningImport, Site
+from pda.web.ports import Settings as WebSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+RESTART = 75
+"""Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
+_QUEUED_READS = 64
+
+
+class Rooms:
+    """The parts that write, opened; used by the service and by an import without one."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.settings = settings
+        self.key = find_key(
+            settings.database, settings.key_file, os.environ.get("PDA_STORE_KEY", "")
+        )
+        self.correlator = Correlator(client_rules(settings.clients), settings.writer.open_entries)
+        self.writer = Writer(open_writer(settings.database, self.key), self.correlator)
+        hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
+        self.pipeline = Pipeline(load_rules(settings.rules), hosts)
+        self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
+
+    async def import_files(
+        self, paths: Sequence[Path], report: Callable[[ImportState], None]
+    ) -> list[ImportState]:
+        """Imports files while `ingest.write` runs; one that cannot be opened is reported."""
+        states = []
+        for path in paths:
+            try:
+                file = await trio.to_thread.run_sync(open_log, path)
+            except BackfillError as error:
+                states.append(ImportState(str(path), 0, error=str(error)))
+                report(states[-1])
+                continue
+            states.append(await self.import_file(file, report))
+        return states
+
+    async def import_file(
+        self, file: LogFile, report: Callable[[ImportState], None]
+    ) -> ImportState:
+        """Imports one opened file and closes it."""
+        receive_settings = self.settings.receive
+        try:
+            return await self.ingest.import_file(
+                file, receive_settings.zone, receive_settings.hostname, report
+            )
+        finally:
+            file.close()
+
+
+@contextmanager
+def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
+    """The parts that write, under the lock that only one process can hold."""
+    lock = WriteLock(settings.database)
+    try:
+        rooms = Rooms(settings)
+        try:
+            yield rooms
+        finally:
+            rooms.writer.close()
+    finally:
+        lock.release()
+
+
+def client_rules(settings: config.ClientSettings) -> ClientRules:
+    """`[clients]` as the correlator takes it."""
+    bindings = {
+        name: Binding(
+            tuple(ip_network(network) for network in one.networks),
+            frozenset(one.sasl_users),
+            one.local,
+        )
+        for name, one in settings.bindings.items()
+    }
+    pattern = re.compile(settings.message_id_pattern)
+    return ClientRules(settings.order, pattern, settings.header, bindings)
+
+
+def load_rules(settings: config.RuleSettings) -> bounce.Rules:
+    """The rules in force; raises `ConfigError` with each mistake of the list."""
+    where = settings.file or "the list that comes with pda"
+    try:
+        if settings.file:
+            xml = Path(settings.file).read_bytes()
+        else:
+            xml = files("pda").joinpath("data", "bounce-rules.xml").read_bytes()
+        return bounce.load(xml)
+    except OSError as error:
+        raise config.ConfigError(f"rules.file: {where} cannot be read: {error.strerror}") from error
+    except bounce.RuleError as error:
+        raise config.ConfigError(f"rules.file: {where} cannot be used:\n{error}") from error
+
+
+def listener_of(settings: config.ListenerSettings) -> receive.Listener:
+    """A listener's settings as the receiver takes them."""
+    address = config.parse_address(settings.listen)
+    host = "127.0.0.1" if address.host == "localhost" else address.host
+    return receive.Listener(
+        "udp" if address.protocol == "udp" else "tcp",
+        host,
+        address.port,
+        settings.zone,
+        settings.hostname,
+        tuple(ip_network(network) for network in settings.allow),
+        settings.max_connections,
+    )
+
+
+class Service:
+    """The running service; what the web and the control socket may ask of it."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.version = version("pda")
+        self.started_at = self.restarted_at = time.time_ns() // 1000
+        self.exit_status = 0
+        self._rooms = rooms
+        self._stop = trio.Event()
+        self._counters: dict[str, tuple[str, receive.Counters]] = {}
+        self._nursery: trio.Nursery | None = None
+        self._bound: list[str] = []
+
+    # --- what others may ask ------------------------------------------------------------------
+
+    @property
+    def last_line_at(self) -> int:
+        """When the last line came, at whatever listener."""
+        return max((c.last_line_at for _, c in self._counters.values()), default=0)
+
+    def listeners(self) -> Sequence[ListenerStatus]:
+        """Each socket with its counters."""
+        found = []
+        for name, (protocol, counters) in self._counters.items():
+            values = asdict(counters)
+            last = values.pop("last_line_at")
+            found.append(
+                ListenerStatus(
+                    protocol=protocol,
+                    address=name.partition("://")[2],
+                    last_line_at=last,
+                    counters=values,
+                )
+            )
+        return found
+
+    def imports_running(self) -> Sequence[RunningImport]:
+        """Files that are being imported."""
+        return [
+            RunningImport(name=state.name, octets=0, size=state.size, lines=state.lines)
+            for state in self._rooms.ingest.imports
+            if not state.finished
+        ]
+
+    def problem(self) -> str:
+        """Why the service cannot do its work now."""
+        refused = self._rooms.ingest.writer_state.refused
+        return f"the database cannot be written: {refused}" if refused else ""
+
+    def resident_memory(self) -> int:
+        """Octets."""
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def sizes(self) -> Mapping[str, int]:
+        """Of what grows."""
+        database = self._rooms.settings.database
+        wal = database.with_name(database.name + "-wal")
+        return {
+            "database octets": _size(database),
+            "write-ahead log octets": _size(wal),
+            "open entries": len(self._rooms.correlator),
+            "resident memory octets": self.resident_memory(),
+        }
+
+    def metrics(self) -> bytes:
+        """In Prometheus' text format."""
+        counters = {name: counters for name, (_, counters) in self._counters.items()}
+        sizes = {name.replace("-", " "): size for name, size in self.sizes().items()}
+        return Metrics(counters, self._rooms.ingest, sizes).text()
+
+    def stop(self, *, restart: bool) -> None:
+        """Begins the graceful stop."""
+        self.exit_status = RESTART if restart else 0
+        self._stop.set()
+
+    async def reload_rules(self) -> str:
+        """Reads the rule list again; a bad one leaves the old one in force."""
+        try:
+            rules = await trio.to_thread.run_sync(load_rules, self._rooms.settings.rules)
+        except config.ConfigError as error:
+            log.error("the rules in force stay: %s", error)
+            return f"the rules in force stay: {error}"
+        self._rooms.pipeline.rules = rules
+        return "the rules were read again; they judge what comes from now on"
+
+    async def reindex(self) -> str:
+        """Reloads the rules and imports what the configured logs have beyond what is known."""
+        answer = await self.reload_rules()
+        assert self._nursery is not None
+        paths = configured_logs(self._rooms.settings.backfill)
+        self.restarted_at = time.time_ns() // 1000
+        self._nursery.start_soon(self._rooms.import_files, paths, _ignore)
+        return f"{answer}; {len(paths)} log files are being caught up"
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> int:
+        """Serves until it is stopped, then drains, commits and closes; the exit status."""
+        settings, rooms = self._rooms.settings, self._rooms
+        readers = Readers(settings.database, rooms.key, settings.store.readers)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self._signals)
+            await nursery.start(control.serve, settings.control_socket, self._order)
+            http_stop = await self._start_http(nursery, readers)
+            async with trio.open_nursery() as ingest:
+                ingest.start_soon(rooms.ingest.write)
+                await self._start_listeners(ingest)
+                log.info("pda %s is ready", self.version)
+                task_status.started()
+                await self._stop.wait()
+                log.info("stopping: what was received is being stored")
+                rooms.ingest.closing()
+            http_stop.set()
+            nursery.cancel_scope.cancel()
+        readers.close()
+        if lost := rooms.ingest.writer_state.lost_events:
+            log.error("stopped with %d events lost: the database refused them", lost)
+            return 1
+        return self.exit_status
+
+    async def _start_listeners(self, nursery: trio.Nursery) -> None:
+        """A full channel slows TCP senders down; it closes when the last listener has stopped."""
+        send, lines = trio.open_memory_channel[receive.Lines](_QUEUED_READS)
+        nursery.start_soon(self._rooms.ingest.read, lines)
+        async with send:
+            for settings in self._rooms.settings.receive.listeners():
+                listener, counters = listener_of(settings), receive.Counters()
+                serve = partial(receive.serve, listener, send.clone(), counters, self._stop)
+                try:
+                    host, port = await nursery.start(serve)
+                except OSError as error:
+                    raise config.ConfigError(
+                        f"receive: {settings.listen} cannot be listened at: {error.strerror}"
+                    ) from error
+                name = f"{listener.protocol}://{_address(host, port)}"
+                self._counters[name] = listener.protocol, counters
+                log.info("receiving syslog at %s", name)
+
+    async def _start_http(self, nursery: trio.Nursery, readers: Readers) -> trio.Event:
+        stop, http = trio.Event(), self._rooms.settings.http
+        if not http.bind:
+            return stop
+        web = WebSettings(
+            allow_actions=http.original_api.allow_actions,
+            request_timeout=http.timeout_s,
+            allowed_hosts=http.hosts,
+            log_file=Path(self._rooms.settings.backfill.directory) / "mail.log",
+        )
+        app = create_app(Site(readers, self, bounce.original_category, web))
+        hypercorn = HypercornConfig()
+        with _http_socket(http.bind) as sock:
+            hypercorn.bind = [f"fd://{sock.detach()}"]
+        hypercorn.include_server_header = False
+        hypercorn.graceful_timeout = 2
+        hypercorn.accesslog = hypercorn.errorlog = None
+        serve = partial(serve_http, app, hypercorn, shutdown_trigger=stop.wait)
+        self._bound = list(await nursery.start(serve))
+        log.info("serving %s", ", ".join(self._bound))
+        return stop
+
+    async def _signals(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await self.reload_rules()
+                else:
+                    self.stop(restart=False)
+
+    async def _order(
+        self,
+        order: control.Order,
+        descriptors: list[int],
+        answer: Callable[[Reply], Awaitable[None]],
+    ) -> None:
+        match order:
+            case GetStatus():
+                await answer(Reply(final=True, body=_json(self._status())))
+            case AddUser(name, password_hash, role, client_id):
+                add = self._rooms.writer.add_user
+                user = UserRow(name, password_hash, role, client_id)
+                now = time.time_ns() // 1000
+                await self._rooms.ingest.exclusively(partial(add, user, now))
+                await answer(Reply(final=True))
+            case ImportFile(name):
+                await self._import(LogFile(name, descriptors[0]), answer)
+
+    async def _import(self, file: LogFile, answer: Callable[[Reply], Awaitable[None]]) -> None:
+        """Imports a file that another process has opened, and tells it how that goes."""
+        news: trio.MemorySendChannel[ImportState]
+        news, progress = trio.open_memory_channel[ImportState](1)
+
+        def report(state: ImportState) -> None:
+            with suppress(trio.WouldBlock):  # the caller is slower than the import
+                news.send_nowait(msgspec.structs.replace(state))
+
+        async def tell() -> None:
+            with suppress(OSError):  # who asked has gone; the import goes on
+                async for state in progress:
+                    await answer(Reply(final=False, body=_json(state)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell)
+            async with news:
+                state = await self._rooms.import_file(file, report)
+        await answer(Reply(final=True, body=_json(state)))
+
+    def _status(self) -> dict[str, object]:
+        return {
+            "version": self.version,
+            "started_at": self.started_at,
+            "last_line_at": self.last_line_at,
+            "problem": self.problem(),
+            "http": self._bound,
+            "listeners": self.listeners(),
+            "lines": self._rooms.ingest.counters(),
+            "sizes": self.sizes(),
+            "imports": self._rooms.ingest.imports,
+        }
+
+
+def run(settings: config.Settings) -> int:
+    """Serves until stopped; the exit status. Raises `ConfigError` and `StoreError`."""
+
+    async def main() -> int:
+        with open_rooms(settings) as rooms:
+            return await Service(rooms).run()
+
+    return _first_error(main)
+
+
+def import_alone(
+    settings: config.Settings, paths: Sequence[Path], report: Callable[[ImportState], None]
+) -> list[ImportState]:
+    """Imports files while no service runs. Raises `ConfigError` and `StoreError`."""
+
+    async def main() -> list[ImportState]:
+        with open_rooms(settings) as rooms:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rooms.ingest.write)
+                states = await rooms.import_files(paths, report)
+                rooms.ingest.closing()
+            return states
+
+    return trio.run(main)
+
+
+def add_user_alone(settings: config.Settings, user: UserRow) -> None:
+    """Adds a user while no service runs. Raises `ConfigError` and `StoreError`."""
+    with open_rooms(settings) as rooms:
+        rooms.writer.add_user(user, time.time_ns() // 1000)
+
+
+def configured_logs(settings: config.BackfillSettings) -> list[Path]:
+    """The files of `[backfill]`, oldest first."""
+    paths = oldest_first(Path(settings.directory).glob(settings.pattern))
+    return newest_within(paths, settings.max_bytes) if settings.max_bytes else paths
+
+
+def _first_error(main: Callable[[], Awaitable[int]]) -> int:
+    """Runs; of a group of errors the one that says what to do."""
+    try:
+        return trio.run(main)
+    except BaseExceptionGroup as group:
+        ours, _ = group.split((config.ConfigError, StoreError))
+        error: BaseException | None = ours
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if error is None:
+            raise
+        raise error from None
+
+
+def _http_socket(bind: str) -> socket.socket:
+    """Bound here and not by hypercorn, for an error that says what to do."""
+    address = config.parse_address(bind)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family)
+    except OSError as error:
+        raise config.ConfigError(
+            f"http.bind: {bind} cannot be listened at: {error.strerror}"
+        ) from error
+
+
+def _json(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _ignore(_: ImportState) -> None:
+    """Nobody asked to be told."""

@@ -1,0 +1,140 @@
+"""The web as one application: its interfaces, who may come in, and what every answer carries.
+
+Owns the order of a request: host name, log-in, interface, errors, headers. Knows no question and
+no page. It is served by whoever wires the service.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from ipaddress import ip_address
+from typing import Final
+
+from quart import Response, g, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from pda.web import api, dashboard, original_api
+from pda.web.asking import Asker, TooSlow
+from pda.web.auth import Guard, is_loopback
+from pda.web.errors import Refused
+from pda.web.ports import Site
+
+log = logging.getLogger(__name__)
+
+_MOST_BODY: Final = 1024 * 1024
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self';"
+        " frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def create_app(site: Site) -> QuartTrio:
+    """The application; to be served with `include_server_header` switched off."""
+    app = QuartTrio("pda.web")
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY
+    app.config["PDA_VERSION"] = site.service.version
+    asker = Asker(site.readers, site.settings.request_timeout)
+    gate = _Gate(site, Guard(asker))
+    app.before_request(gate.enter)
+    app.after_request(_complete)
+    app.register_error_handler(Exception, _failed)
+    original_api.OriginalApi(site, asker).register(app)
+    api.Api(site, asker).register(app)
+    dashboard.Dashboard(site, asker).register(app)
+    return app
+
+
+class _Gate:
+    """What every request passes first."""
+
+    def __init__(self, site: Site, guard: Guard) -> None:
+        self._guard = guard
+        self._hosts = {"localhost", *(name.lower() for name in site.settings.allowed_hosts)}
+
+    async def enter(self) -> None:
+        g.began = time.time()
+        g.principal = None
+        if not is_allowed_host(request.headers.get("Host", ""), self._hosts):
+            raise Refused(421, "this host name is not served here: [http] allowed_hosts")
+        peer, forwarded = _peer(), _is_forwarded()
+        public = request.path == "/healthz" or (
+            request.path == "/metrics" and is_loopback(peer) and not forwarded
+        )
+        if not public:
+            authorization = request.headers.get("Authorization")
+            g.principal = await self._guard.admit(peer, authorization, forwarded=forwarded)
+
+
+def is_allowed_host(host: str, names: set[str]) -> bool:
+    """Whether a Host header names this service.
+
+    A page of a stranger can have its own name point here (DNS rebinding), but no address.
+    """
+    name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else ""
+    name = (name or host.partition(":")[0]).lower().removesuffix(".")
+    if name in names:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _peer() -> str | None:
+    client = request.scope.get("client")
+    return client[0] if client else None
+
+
+def _is_forwarded() -> bool:
+    return any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "Via"))
+
+
+async def _complete(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.scheme == "https":
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    static = request.path.startswith("/static/") and response.status_code == 200
+    response.headers["Cache-Control"] = "private, max-age=3600" if static else "no-store"
+    return response
+
+
+async def _failed(error: Exception) -> Response:
+    """The answer to a request that failed, in the words of the interface that was asked."""
+    refused = _as_refused(error)
+    if request.path.startswith("/agent-"):
+        response = original_api.refusal(refused)
+    elif request.path.startswith(("/api/", "/metrics")):
+        response = api.problem(refused)
+    else:
+        response = await dashboard.error_page(refused)
+    response.headers.update(refused.headers)
+    return response
+
+
+def _as_refused(error: Exception) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, TooSlow):
+        log.warning("%s %r: no answer in time", request.method, request.path)
+        late = 408 if request.path.startswith("/agent-") else 503
+        return Refused(late, "the answer took too long: ask for less at a time")
+    if isinstance(error, HTTPException) and error.code:
+        kept = {k: v for k, v in error.get_headers() if k in ("Allow", "Location")}
+        return Refused(error.code, error.description or error.name, kept)
+    log.error("%s %r failed: %r", request.method, request.path, error)
+    log.debug("where it failed", exc_info=error)
+    return Refused(500, "this request failed; the service's log says why")

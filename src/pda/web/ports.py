@@ -1,0 +1,115 @@
+"""What the web needs of the rest: readers of the store, the running service, settings.
+
+Owns these contracts only. Whoever wires the service implements `Service`; no page or API may know
+more of it. Times are µs since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from pda.maillog.events import Verdict
+from pda.store.readers import Readers
+
+OriginalCategory: TypeAlias = Callable[[Verdict], str]
+"""The original's name for a verdict: `pda.maillog.bounce.original_category`."""
+
+
+class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A socket that lines are received from."""
+
+    protocol: str
+    """`udp`, `tcp` …"""
+    address: str
+    """As bound, with the port: `127.0.0.1:5514`, `[::1]:5514`."""
+    last_line_at: int
+    """0 where none has come yet."""
+    counters: Mapping[str, int]
+    """By the names of `receive.Counters`, without `last_line_at`."""
+
+
+class RunningImport(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is being imported."""
+
+    name: str
+    octets: int
+    """Read so far, as they stand in the file."""
+    size: int
+    """Octets of the file; 0 where it is not known."""
+    lines: int
+
+
+class Service(Protocol):
+    """The running service, as the web sees it; every method but the two coroutines is quick."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def started_at(self) -> int:
+        """When this process began to serve."""
+
+    @property
+    def restarted_at(self) -> int:
+        """When it last began anew (re-indexed) without a new process; else `started_at`."""
+
+    @property
+    def last_line_at(self) -> int:
+        """When the last line was received, at whatever listener; 0 where none was."""
+
+    def listeners(self) -> Sequence[ListenerStatus]: ...
+
+    def imports_running(self) -> Sequence[RunningImport]: ...
+
+    def problem(self) -> str:
+        """Why it cannot do its work now (disk full …), in a sentence; empty when all is well."""
+
+    def resident_memory(self) -> int:
+        """Octets."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """Sizes of what grows, named with their unit: `database octets`, `open entries` …"""
+
+    def metrics(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+
+    def stop(self, *, restart: bool) -> None:
+        """Begins a graceful stop; with `restart` the exit status asks to be started again."""
+
+    async def reload_rules(self) -> str:
+        """Reads the rules again; says in a sentence what is in force now, also when refused."""
+
+    async def reindex(self) -> str:
+        """Begins to reload the rules, re-classify history and catch up the configured logs.
+
+        Returns at once, with a sentence that says what was begun.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be configured of the web."""
+
+    allow_actions: bool = False
+    """Whether the original's GET actions (`/agent-shutdown` …) work for admins."""
+    request_timeout: float = 100.0
+    """Seconds a question may take."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names in the Host header beside `localhost`; addresses are always fine."""
+    log_file: Path = Path("/var/log/mail.log")
+    """Named in the advice for an empty database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything the web is made of."""
+
+    readers: Readers
+    service: Service
+    original_category: OriginalCategory
+    settings: Settings = field(default_factory=Settings)

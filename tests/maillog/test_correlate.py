@@ -1,0 +1,266 @@
+"""What lines of one queue id say together: identity, lives, outcomes, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pda.maillog.clients import ClientRules
+from pda.maillog.correlate import Correlator
+from pda.maillog.events import Event, Life, Outcome, State
+from tests.support import LONG_ID, attempt, events, line, message
+
+SHORT_ID = "4F5C61A2"
+BOUNCE = "host mx.example.org[192.0.2.1] said: 550 5.1.1 User unknown (in reply to RCPT TO command)"
+
+
+class Known:
+    """A correlator that is handed what it has said before, as a store would."""
+
+    def __init__(self) -> None:
+        self.correlator = Correlator(ClientRules())
+        self.lives: dict[int, Life] = {}
+
+    def add(self, new: Sequence[Event]) -> int:
+        changes = self.correlator.add(new, {})
+        for change in changes:
+            self.lives[id(change.life)] = change.life
+        return len(changes)
+
+    def outcomes(self) -> list[tuple[str, str, State, int]]:
+        return sorted(
+            (life.queue_id, outcome.recipient, outcome.state, outcome.attempts)
+            for life in self.lives.values()
+            for outcome in life.outcomes.values()
+        )
+
+    def only(self) -> Life:
+        (life,) = [life for life in self.lives.values() if life.facts or life.attempts]
+        return life
+
+    def outcome(self) -> Outcome:
+        (outcome,) = self.only().outcomes.values()
+        return outcome
+
+
+def known(*lines: bytes, live: bool = True) -> Known:
+    found = Known()
+    found.add(events(lines, live=live))
+    return found
+
+
+def deferral(
+    at: str = "2026-03-10T10:00:01.500000+00:00", delay: str = "1.5", **more: str
+) -> bytes:
+    return attempt(
+        "deferred",
+        at=at,
+        delay=delay,
+        reason="connect to mx: Connection refused",
+        dsn="4.4.1",
+        **more,
+    )
+
+
+LATER = "2026-03-10T10:05:00.000000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "state", "attempts"),
+    [
+        ([attempt()], State.DELIVERED, 1),
+        ([deferral(), attempt(at=LATER, delay="300")], State.FINALLY_OK, 2),
+        ([deferral()], State.PENDING, 1),
+        ([attempt("bounced", reason=BOUNCE, dsn="5.1.1")], State.HARD_BOUNCE, 1),
+        ([attempt("bounced", reason="host x said: 550 zzz qqq", dsn="5.0.0")], State.UNDETERMINED_BOUNCE, 1),
+        ([line(f"{LONG_ID}: to=<rcpt@example.org>, relay=none, delay=1, delays=1/0/0/0, dsn=2.0.0,"
+               " status=sent (thrown away)", program="discard")], State.DISCARDED, 1),
+    ],
+)  # fmt: skip
+def test_states(deliveries: list[bytes], state: State, attempts: int) -> None:
+    outcome = known(*message(deliveries=deliveries)).outcome()
+    assert (outcome.state, outcome.attempts) == (state, attempts)
+
+
+def expiry(at: str = "2026-03-10T11:00:00.000000+00:00") -> bytes:
+    text = f"{LONG_ID}: from=<news@example.com>, status=expired, returned to sender"
+    return line(text, program="qmgr", at=at)
+
+
+def test_expiry_is_for_every_recipient_still_deferred() -> None:
+    found = known(
+        deferral(to="a@x.example"), deferral(to="b@x.example"), attempt(to="c@x.example"), expiry()
+    )
+    states = {o.recipient: o.state for o in found.only().outcomes.values()}
+    assert states == {
+        "a@x.example": State.EXPIRED,
+        "b@x.example": State.EXPIRED,
+        "c@x.example": State.DELIVERED,
+    }
+
+
+def test_an_expiry_without_any_deferral_is_kept_and_gives_way_to_one() -> None:
+    found = known(expiry())
+    assert found.outcome().recipient == ""
+    found.add(events([deferral()]))
+    assert found.outcome() == Outcome(
+        "rcpt@example.org",
+        State.EXPIRED,
+        found.outcome().first_at,
+        found.outcome().last_at,
+        1,
+        found.outcome().verdict,
+    )
+
+
+def test_an_attempt_without_head_is_kept_and_joined() -> None:
+    found = known(attempt())
+    summary = found.only().summary
+    assert summary is not None
+    assert summary.client_id == ""
+    found.add(events(message(deliveries=[])))
+    summary = found.only().summary
+    assert summary is not None
+    assert (summary.client_id, summary.msg_id, summary.sender) == (
+        "shop", "98494.7.1", "news@example.com",
+    )  # fmt: skip
+
+
+def header(value: str) -> bytes:
+    text = f"info: header Client-ID: {value} from h[192.0.2.9]; from=<s@x> to=<r@y>"
+    return line(f"{LONG_ID}: {text}", program="cleanup")
+
+
+@pytest.mark.parametrize(
+    ("extra", "client_id"),
+    [
+        ([header("by-header"), line(f"{LONG_ID}: message-id=<98494.1.2@by-id>", program="cleanup")], "by-id"),
+        ([header("by-header"), line(f"{LONG_ID}: message-id=<1@host>", program="cleanup")], "by-header"),
+        ([line(f"{LONG_ID}: client=h[192.0.2.9], sasl_method=PLAIN, sasl_username=by-sasl", program="smtpd")], "by-sasl"),
+        ([line(f"{LONG_ID}: from=<a@By-Sender.example>, size=1, nrcpt=1 (queue active)", program="qmgr")], "by-sender.example"),
+        ([line(f"{LONG_ID}: from=<>, size=1, nrcpt=1 (queue active)", program="qmgr")], ""),
+    ],
+)  # fmt: skip
+def test_client_id(extra: list[bytes], client_id: str) -> None:
+    for lines in ([*extra, attempt()], [attempt(), *reversed(extra)]):
+        summary = known(*lines).only().summary
+        assert summary is not None
+        assert summary.client_id == client_id
+
+
+# --- Identity ---------------------------------------------------------------------------------
+
+
+def test_a_line_sent_again_changes_nothing() -> None:
+    lines = message(deliveries=[deferral(), attempt(at=LATER, delay="300")])
+    found = known(*lines)
+    before = found.outcomes()
+    assert found.add(events(lines)) == 0
+    assert found.outcomes() == before
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2026-03-10T10:00:01+00:00",  # a file with whole seconds
+        "2026 Mar 10 10:00:01.500",
+        "2026 Mar 10 12:00:01.500",  # … read with a wrong zone
+        "Mar 10 10:00:01",
+    ],
+)
+@pytest.mark.parametrize("coarse_first", [False, True])
+def test_another_format_of_the_same_attempt_is_the_same(stamp: str, coarse_first: bool) -> None:
+    fine, coarse = events([attempt()]), events([attempt(at=stamp)], live=False)
+    found = Known()
+    for new in (coarse, fine) if coarse_first else (fine, coarse):
+        found.add(new)
+    (kept,) = found.only().attempts.values()
+    assert kept.at == fine[0].said.at  # the finer stamp with a zone wins
+
+
+def test_equal_texts_at_different_times_are_copies() -> None:
+    """One address given twice in one message."""
+    other = attempt(at="2026-03-10T10:00:01.600000+00:00")
+    assert len(known(attempt(), other, attempt()).only().attempts) == 2
+
+
+def test_equal_texts_in_a_file_of_whole_seconds_are_counted() -> None:
+    twice = [attempt(at="Mar 10 10:00:01")] * 2
+    found = known(*twice, live=False)
+    assert len(found.only().attempts) == 2
+    found.add(events(twice, live=False))
+    assert len(found.only().attempts) == 2
+
+
+def test_equal_texts_of_a_live_stream_of_whole_seconds_are_sent_again() -> None:
+    assert len(known(*[attempt(at="Mar 10 10:00:01")] * 2).only().attempts) == 1
+
+
+# --- Lives ------------------------------------------------------------------------------------
+
+
+def life(hour: int, to: str) -> list[bytes]:
+    at = f"2026-03-10T{hour:02}:00:00.000000+00:00"
+    gone = f"2026-03-10T{hour:02}:00:05.000000+00:00"
+    return [
+        line(f"{SHORT_ID}: client=app[192.0.2.9]", program="smtpd", at=at),
+        line(f"{SHORT_ID}: message-id=<98494.{hour}.1@c{hour}>", program="cleanup", at=at),
+        line(f"{SHORT_ID}: from=<s@x>, size=1, nrcpt=1 (queue active)", program="qmgr", at=at),
+        attempt(queue_id=SHORT_ID, to=to, at=f"2026-03-10T{hour:02}:00:01.000000+00:00", delay="1"),
+        line(f"{SHORT_ID}: removed", program="qmgr", at=gone),
+    ]
+
+
+THREE_LIVES = [*life(8, "a@x.example"), *life(9, "a@x.example"), *life(11, "b@x.example")]
+
+
+def summaries(found: Known) -> list[tuple[str, list[str]]]:
+    return sorted(
+        (one.summary.client_id if one.summary else "?", sorted(one.outcomes))
+        for one in found.lives.values()
+        if one.facts or one.attempts
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.permutations(THREE_LIVES), st.integers(1, 15))
+def test_lives_of_a_short_id_in_any_order(lines: list[bytes], cut: int) -> None:
+    found = Known()
+    found.add(events(lines[:cut]))
+    found.add(events(lines[cut:]))
+    assert summaries(found) == [
+        ("c11", ["b@x.example"]),
+        ("c8", ["a@x.example"]),
+        ("c9", ["a@x.example"]),
+    ]
+
+
+LONG_LIFE = [
+    *message(deliveries=[deferral(), attempt(at=LATER, delay="300")]),
+    header("by-header"),
+    deferral(to="other@example.org"),
+    attempt("bounced", to="third@Example.ORG", reason=BOUNCE, dsn="5.1.1"),
+    expiry(),
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.permutations(LONG_LIFE + LONG_LIFE[:3]), st.integers(1, 10))
+def test_any_order_and_any_cut_give_the_same(lines: list[bytes], cut: int) -> None:
+    expected, found = known(*LONG_LIFE), Known()
+    found.add(events(lines[:cut]))
+    found.add(events(lines[cut:]))
+    assert found.outcomes() == expected.outcomes()
+    assert found.only().summary == expected.only().summary
+
+
+def test_memory_is_bounded() -> None:
+    correlator = Correlator(ClientRules(), limit=10)
+    for n in range(50):
+        new = events([attempt(queue_id=f"4jXPlN1VQlzJb{n:02}")])
+        assert correlator.missing(new)
+        correlator.add(new, {})
+    assert len(correlator) == 10

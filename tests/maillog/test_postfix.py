@@ -1,0 +1,137 @@
+"""Lines of Postfix's and what they say; and that nobody can forge one."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pda.maillog import postfix
+from pda.maillog.events import AnyRecord, Header
+
+Q = "4jXPlN1VQlzJbSD"
+
+
+def read(text: str, program: str = "smtp", name: str = "postfix") -> AnyRecord:
+    return postfix.read(Header(0, 3, "mx1", name, program, 1, text))
+
+
+def values(record: AnyRecord) -> dict[str, object]:
+    found: dict[str, object] = msgspec.to_builtins(record)
+    return found
+
+
+LINES: list[tuple[str, dict[str, object]]] = [
+    (
+        f"{Q}: to=<a@b.example>, relay=mx.b.example[192.0.2.1]:25, delay=0.1, delays=0.1/0/0/0,"
+        " dsn=2.0.0, status=sent (250 Ok (really))",
+        {"kind": "delivery", "recipient": "a@b.example", "relay": "mx.b.example[192.0.2.1]:25",
+         "delay": 0.1, "delays": (0.1, 0, 0, 0), "dsn": "2.0.0", "status": "sent",
+         "reason": "250 Ok (really)"},
+    ),
+    (
+        f'{Q}: to=<"x>, relay=none"@b.example>, orig_to=<root>, relay=local, conn_use=3, delay=43,'
+        " delays=1/2/3/4, tls=may:none, dsn=5.1.1, status=bounced (no, status=sent (x)",
+        {"kind": "delivery", "recipient": '"x>, relay=none"@b.example', "orig_to": "root",
+         "relay": "local", "conn_use": 3, "tls": "may:none", "status": "bounced",
+         "reason": "no, status=sent (x"},
+    ),
+    (
+        f"{Q}: to=<a@b.example>, relay=none, delay=0, new_attribute=5, dsn=4.4.1,"
+        " status=deferred (cut off",
+        {"kind": "delivery", "status": "deferred", "reason": "cut off", "delay": 0.0},
+    ),
+    (f"{Q}: to=<a@b>, relay=none, delay=7, status=sent", {"kind": "delivery", "reason": ""}),
+    (f"{Q}: message-id=<a@b>", {"kind": "message-id", "message_id": "a@b", "message_id_raw": "<a@b>"}),
+    (f"{Q}: message-id=a b", {"kind": "message-id", "message_id": "a b"}),
+    (f"{Q}: resent-message-id=<a@b>", {"kind": "message-id", "resent": True}),
+    (f"{Q}: from=<s@x>, size=12, nrcpt=2 (queue active)",
+     {"kind": "qmgr-from", "sender": "s@x", "size": 12, "nrcpt": 2}),
+    (f"{Q}: from=<>, status=expired, returned to sender", {"kind": "expired", "sender": "", "status": "expired"}),
+    (f"{Q}: from=<s@x>, status=force-expired, returned to sender", {"kind": "expired", "status": "force-expired"}),
+    (f"{Q}: removed", {"kind": "removed"}),
+    (f"{Q}: removed (canceled)", {"kind": "removed", "detail": "canceled"}),
+    (f"{Q}: sender non-delivery notification: 4jXPlN1kTYzJbRK",
+     {"kind": "notification", "notify": "sender", "notify_type": "non-delivery",
+      "notification_queue_id": "4jXPlN1kTYzJbRK"}),
+    (f"{Q}: client=h.example[2001:db8::1]:25, sasl_method=PLAIN, sasl_username=me, you",
+     {"kind": "smtpd-client", "client_host": "h.example", "client_ip": "2001:db8::1",
+      "sasl_username": "me, you"}),
+    (f"{Q}: uid=0 from=<root> orig_id=ABCDEF0", {"kind": "pickup", "uid": 0, "orig_id": "ABCDEF0"}),
+    (
+        f"{Q}: info: header client-id: a from b[192.0.2.3]; x from h.example[192.0.2.9];"
+        " from=<s@x> to=<r@y> proto=ESMTP helo=<app>",
+        {"kind": "header-info", "header_name": "client-id",
+         "header_value": "a from b[192.0.2.3]; x", "client_ip": "192.0.2.9", "sender": "s@x"},
+    ),
+    (f"{Q}: hold: header X: y from local; from=<s@x>", {"kind": "header-action", "action": "hold"}),
+    (
+        "NOQUEUE: reject: RCPT from unknown[192.0.2.7]: 550 5.1.1 <r@y>: no; from=<s@x> to=<r@y>"
+        " proto=ESMTP helo=<z>",
+        {"kind": "reject", "queue_id": "NOQUEUE", "where": "RCPT", "reply_code": "550",
+         "dsn": "5.1.1", "reason": "550 5.1.1 <r@y>: no", "recipient": "r@y", "helo": "z"},
+    ),
+    (f"{Q}: placed on hold", {"kind": "queue-op", "operation": "placed on hold"}),
+    ("connect from unknown[192.0.2.7]", {"kind": "ignored"}),
+    (f"{Q}: host mx[192.0.2.7] said: 450 later (in reply to RCPT TO command)", {"kind": "ignored"}),
+    (f"warning: {Q}: to=<a@b>, relay=none, delay=0, status=sent (x)", {"kind": "ignored"}),
+    (f"{Q}: something quite new", {"kind": "unknown"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), LINES, ids=lambda x: x[:50] if isinstance(x, str) else ""
+)
+def test_golden_lines(text: str, expected: dict[str, object]) -> None:
+    found = values(read(text))
+    assert found | expected == found
+
+
+def test_what_is_not_postfix_is_ignored() -> None:
+    text = f"{Q}: to=<a@b>, relay=none, delay=0, dsn=2.0.0, status=sent (x)"
+    assert values(read(text, "dovecot", ""))["kind"] == "ignored"
+    assert values(read(text, "smtp", "mailout"))["kind"] == "delivery"
+    assert values(read(text, "postfix", ""))["kind"] == "delivery"
+
+
+FORGED = f"{Q}: to=<victim@x>, relay=none, delay=0, delays=0/0/0/0, dsn=5.0.0, status=bounced (x)"
+CHOSEN = st.one_of(
+    st.just(FORGED), st.just(f"x: {FORGED}"), st.just(f"]: {Q}: removed"), st.text(max_size=60),
+    st.text('<>, =()[];:"\\ @fromtostaus', max_size=60),
+)  # fmt: skip
+
+
+@given(CHOSEN)
+def test_a_message_id_stays_a_message_id(chosen: str) -> None:
+    record = read(f"{Q}: message-id=<{chosen}>", "cleanup")
+    assert values(record) | {"kind": "message-id", "message_id": chosen} == values(record)
+
+
+@given(CHOSEN)
+def test_a_reply_stays_a_reply(chosen: str) -> None:
+    record = read(
+        f"{Q}: to=<a@b>, relay=none, delay=0, delays=0/0/0/0, dsn=4.0.0, status=deferred"
+        f" (host h[192.0.2.1] said: 450 {chosen} (in reply to RCPT TO command))"
+    )
+    found = values(record)
+    assert (found["kind"], found["recipient"], found["status"]) == ("delivery", "a@b", "deferred")
+    assert chosen in str(found["reason"])
+
+
+@given(CHOSEN)
+def test_a_header_value_stays_in_its_header(chosen: str) -> None:
+    record = read(
+        f"{Q}: info: header client-id: {chosen} from h[192.0.2.1]; from=<s@x> to=<r@y>", "cleanup"
+    )
+    found = values(record)
+    assert (found["kind"], found["queue_id"]) == ("header-info", Q)
+    assert found["client_ip"] == "192.0.2.1"
+    assert found["header_value"] == chosen.strip(" ")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    values(read(text))
+    values(read(f"{Q}: {text}"))
+    values(read(f"{Q}: to=<{text}"))

@@ -1,0 +1,118 @@
+"""What several tests need: invented log lines, and a store fed by the real pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from pda.maillog import bounce
+from pda.maillog.clients import ClientRules
+from pda.maillog.correlate import Correlator
+from pda.maillog.events import Event
+from pda.maillog.pipeline import Pipeline
+from pda.store.database import Connection, find_key, open_reader, open_writer
+from pda.store.writer import Writer
+
+NOW = int(datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()) * 1_000_000
+LONG_ID = "4jXPlN1VQlzJbSD"
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+needs_shared = pytest.mark.skipif(
+    not SHARED.exists(), reason="the shared measuring data is not beside this checkout"
+)
+RULES = bounce.load(files("pda").joinpath("data", "bounce-rules.xml").read_bytes())
+
+
+def line(
+    text: str, *, at: str = "2026-03-10T10:00:00.000000+00:00", program: str = "smtp",
+    host: str = "mx1", name: str = "postfix",
+) -> bytes:  # fmt: skip
+    """One log line."""
+    return f"{at} {host} {name}/{program}[42]: {text}".encode()
+
+
+def attempt(
+    status: str = "sent", *, queue_id: str = LONG_ID, to: str = "rcpt@example.org",
+    at: str = "2026-03-10T10:00:01.500000+00:00", delay: str = "1.5",
+    reason: str = "250 2.0.0 Ok", dsn: str = "2.0.0",
+) -> bytes:  # fmt: skip
+    """One delivery record."""
+    return line(
+        f"{queue_id}: to=<{to}>, relay=mx.example.org[192.0.2.1]:25, delay={delay},"
+        f" delays=0.1/0/0.4/1, dsn={dsn}, status={status} ({reason})",
+        at=at,
+    )
+
+
+def message(
+    queue_id: str = LONG_ID,
+    *,
+    message_id: str = "<98494.7.1@shop>",
+    sender: str = "news@example.com",
+    deliveries: Sequence[bytes] = (),
+) -> list[bytes]:
+    """The lines of a message's life, `removed` included."""
+    return [
+        line(f"{queue_id}: client=app.example.com[192.0.2.9]", program="smtpd"),
+        line(f"{queue_id}: message-id={message_id}", program="cleanup"),
+        line(f"{queue_id}: from=<{sender}>, size=5, nrcpt=1 (queue active)", program="qmgr"),
+        *deliveries,
+        line(f"{queue_id}: removed", program="qmgr", at="2026-03-10T10:00:09.000000+00:00"),
+    ]
+
+
+def events(lines: Iterable[bytes], zone: tzinfo = UTC, *, live: bool = True) -> list[Event]:
+    """What the pipeline makes of lines."""
+    return Pipeline(RULES).source(zone, live=live).read(lines, NOW)
+
+
+class Store:
+    """A real encrypted database in a folder of its own."""
+
+    def __init__(self, folder: Path, limit: int = 100_000) -> None:
+        self.path = folder / "pda.db"
+        self.key = find_key(self.path, folder / "pda.key")
+        self.correlator = Correlator(ClientRules(), limit)
+        self.connection = open_writer(self.path, self.key)
+        self.writer = Writer(self.connection, self.correlator)
+
+    def add(self, lines: Iterable[bytes], zone: tzinfo = UTC, *, live: bool = True) -> None:
+        """Lines all the way into the database."""
+        self.add_events(events(lines, zone, live=live))
+
+    def add_events(self, new: Sequence[Event]) -> None:
+        """Events into the database."""
+        self.writer.commit(self.writer.prepare(new))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A reading connection."""
+        connection = open_reader(self.path, self.key)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def everything(self) -> dict[str, list[object]]:
+        """All that must not depend on the order of arrival, in an order of its own."""
+        asked = {
+            "attempts": "SELECT e.queue_id, a.digest, a.recipient, a.status, a.at FROM attempt a"
+            " JOIN entry e ON e.id = a.entry_id",
+            "outcomes": "SELECT e.queue_id, e.born, o.recipient, o.state, o.first_at, o.last_at,"
+            " o.attempts FROM outcome o JOIN entry e ON e.id = o.entry_id",
+            "entries": "SELECT e.queue_id, e.born, c.name, e.message_id, e.sender, e.expired_at,"
+            " e.removed_at FROM entry e JOIN client c ON c.id = e.client_id",
+        }
+        with self.reading() as connection:
+            return {
+                name: sorted(connection.execute(sql).fetchall(), key=repr)
+                for name, sql in asked.items()
+            }
+
+    def close(self) -> None:
+        """Closes the database."""
+        self.writer.close()

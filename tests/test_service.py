@@ -1,0 +1,193 @@
+"""The real service: a line's way from the socket to the answer, stops, kills, orders."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pda.output import rfc3339
+from pda.store import queries
+from tests.running import Running, eventually, unpacked
+from tests.support import LONG_ID, SHARED, attempt, message, needs_shared
+
+NUMBERED = [
+    line
+    for n in range(2000)
+    for line in message(f"4jXPlN1VQlz{n:04}", deliveries=[attempt(queue_id=f"4jXPlN1VQlz{n:04}")])
+]
+
+
+def attempts(service: Running) -> int:
+    return len(service.attempts())
+
+
+def test_from_socket_to_answer(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        service.send(message(deliveries=[attempt()]))
+        (row,) = eventually(service.outcomes, bool)
+        assert (row.state, row.client_id) == ("delivered", "shop")
+        # Delivered at once: the original's interface leaves it out.
+        assert service.result(f"/agent-read/shop/queue/{LONG_ID}") == []
+        assert service.result("/agent-status/rcpt-address-counts") == {"shop": 1}
+
+
+def test_udp(tmp_path: Path) -> None:
+    with Running(tmp_path) as service, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for datagram in NUMBERED[:100]:
+            sock.sendto(datagram, ("127.0.0.1", service.port("udp")))
+        eventually(lambda: attempts(service), lambda n: n == 20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_loses_nothing_that_was_sent(tmp_path: Path, number: signal.Signals) -> None:
+    """The sender has not closed its connection, and the service has just begun to read."""
+    with Running(tmp_path) as service:
+        with socket.create_connection(("127.0.0.1", service.port("tcp"))) as sock:
+            sock.sendall(b"".join(line + b"\n" for line in NUMBERED))
+            assert service.stop(number) == 0
+        assert attempts(service) == 2000
+
+
+def test_what_was_committed_survives_kill_9_and_open_entries_go_on(tmp_path: Path) -> None:
+    head, tail = NUMBERED[:3], NUMBERED[3:5]
+    with Running(tmp_path) as service:
+        service.send(head)
+        eventually(lambda: len(service.ask(queries.messages)), lambda n: n == 1)
+        service.stop(signal.SIGKILL)
+        service.start()
+        service.send([*head, *tail])
+        (row,) = eventually(service.attempts, bool)
+        assert (row.client_id, row.status) == ("shop", "sent")
+
+
+def test_a_second_service_does_not_start(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        done = service.pda("serve")
+        assert done.returncode == 1
+        assert b"another process writes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("PDA_RECEIVE_LISTEN", "tcp://0.0.0.0:0", b"can be reached from other machines"),
+        ("PDA_HTTP_BIND", "0.0.0.0:0", b"without TLS"),
+        ("PDA_RULES_FILE", "/nonexistent.xml", b"rules.file: /nonexistent.xml cannot be read"),
+        ("PDA_STORE_PATH", "/proc/nowhere/pda.db", b"/proc/nowhere"),
+    ],
+)
+def test_what_cannot_work_is_one_clear_error(
+    tmp_path: Path, variable: str, value: str, message: bytes
+) -> None:
+    done = Running(tmp_path, **{variable: value}).pda("serve")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_one_clear_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for variable, value in (
+            ("PDA_RECEIVE_LISTEN", f"tcp://127.0.0.1:{port}"),
+            ("PDA_HTTP_BIND", f"127.0.0.1:{port}"),
+        ):
+            done = Running(tmp_path, **{variable: value}).pda("serve")
+            assert done.returncode == 1
+            assert b"cannot be listened at" in done.stderr
+            assert b"Traceback" not in done.stderr
+
+
+def test_zone_and_mail_host_of_a_listener(tmp_path: Path) -> None:
+    settings = tmp_path / "pda.toml"
+    settings.write_text(
+        '[[receive.listener]]\nlisten = "udp://[::1]:0"\nzone = "Asia/Tokyo"\nhostname = "mx7"\n'
+    )
+    with (
+        Running(
+            tmp_path, PDA_CONFIG=str(settings), PDA_RECEIVE_LISTEN="tcp://127.0.0.1:0"
+        ) as service,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock,
+    ):
+        record = attempt(at="Mar 10 10:00:01").replace(b" mx1 ", b" ")
+        sock.sendto(record, ("::1", service.port("udp")))
+        (row,) = eventually(service.attempts, bool)
+        assert row.host == "mx7"
+        assert rfc3339(row.at).endswith("-03-10T01:00:01Z")
+
+
+def test_users_are_added_while_it_runs(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        service.get("/agent-status")
+        done = service.pda(
+            "user", "add", "alice", "--role", "admin", "--password-stdin", stdin=b"secret\n"
+        )
+        assert done.returncode == 0, done.stderr
+        url = service.status()["http"][0] + "/agent-status"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(url, timeout=30)
+        request = urllib.request.Request(url, headers={"Authorization": "Basic YWxpY2U6c2VjcmV0"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.load(answer)["status"]["succeeded"]
+        assert b"secret" not in service.log.read_bytes()
+
+
+def test_addresses_stay_out_of_the_log(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        service.send(message(deliveries=[attempt()]))
+        eventually(lambda: attempts(service), bool)
+        service.stop()
+        assert b"@" not in service.log.read_bytes()
+
+
+# --- The original's real log -------------------------------------------------------------------
+
+REAL = SHARED / "original" / "real-mail.log.2.gz"
+TRUTH = {"sent": 7841, "deferred": 8019, "bounced": 1225}
+
+
+def counted(service: Running) -> tuple[dict[str, int], int]:
+    statuses = Counter(row.status for row in service.attempts())
+    outcomes = service.outcomes()
+    return dict(statuses), sum(row.state == "expired" for row in outcomes)
+
+
+@needs_shared
+def test_the_real_log_through_both_ways_and_twice(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        service.send(unpacked(REAL))
+        total = sum(TRUTH.values())
+        eventually(lambda: attempts(service), lambda n: n == total, 60)
+        eventually(lambda: counted(service), lambda found: found == (TRUTH, 11))
+        changes = [row.change for row in service.outcomes()]
+        done = service.pda("backfill", str(REAL))
+        assert done.returncode == 0, done.stderr
+        service.send(unpacked(REAL))
+        service.stop()
+        assert counted(service) == (TRUTH, 11)
+        assert [row.change for row in service.outcomes()] == changes
+
+
+@needs_shared
+def test_the_real_log_by_backfill_twice_without_a_service(tmp_path: Path) -> None:
+    service = Running(tmp_path)
+    for _ in range(2):
+        done = service.pda("backfill", str(REAL))
+        assert done.returncode == 0, done.stderr
+        assert counted(service) == (TRUTH, 11)
+
+
+@needs_shared
+def test_at_most_a_twentieth_of_the_real_failures_is_undetermined(tmp_path: Path) -> None:
+    service = Running(tmp_path)
+    assert service.pda("backfill", str(REAL)).returncode == 0
+    failed = [row for row in service.attempts() if row.status != "sent"]
+    undetermined = [row for row in failed if row.category == "undetermined"]
+    assert len(undetermined) <= 0.05 * len(failed)

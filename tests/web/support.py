@@ -1,0 +1,150 @@
+"""A web application over a real store, and requests to it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from quart import Response
+from quart_trio import QuartTrio
+from quart_trio.testing import TrioClient
+
+from pda.maillog.bounce import original_category
+from pda.store.queries import UserRow
+from pda.store.readers import Readers
+from pda.web.app import create_app
+from pda.web.auth import hash_password
+from pda.web.ports import ListenerStatus, RunningImport, Settings, Site
+from tests.support import Store
+
+LOOPBACK = "127.0.0.1"
+PASSWORD = "correct horse"
+STARTED_AT = 1_773_136_800_123_456
+LISTENER = ListenerStatus(
+    protocol="tcp",
+    address="127.0.0.1:5514",
+    last_line_at=STARTED_AT,
+    counters={"lines": 12345, "oversize": 3, "connections_open": 1},
+)
+
+
+@dataclass
+class RunningService:
+    """A service that stands still: says what it is told to, and notes what it is asked to do."""
+
+    version: str = "1.2.3"
+    started_at: int = STARTED_AT
+    restarted_at: int = STARTED_AT
+    last_line_at: int = 0
+    trouble: str = ""
+    importing: list[RunningImport] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def listeners(self) -> Sequence[ListenerStatus]:
+        return [LISTENER]
+
+    def imports_running(self) -> Sequence[RunningImport]:
+        return self.importing
+
+    def problem(self) -> str:
+        return self.trouble
+
+    def resident_memory(self) -> int:
+        return 50_000_000
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"database octets": 81920, "open entries": 7}
+
+    def metrics(self) -> bytes:
+        return b"pda_lines_total 12345\n"
+
+    def stop(self, *, restart: bool) -> None:
+        self.asked.append("restart" if restart else "stop")
+
+    async def reload_rules(self) -> str:
+        self.asked.append("reload")
+        return "42 rules are in force"
+
+    async def reindex(self) -> str:
+        self.asked.append("reindex")
+        return "2 log files are being caught up"
+
+
+@dataclass
+class Web:
+    """An application, and its store to write to."""
+
+    app: QuartTrio
+    store: Store
+    service: RunningService
+    readers: Readers
+
+    async def get(
+        self,
+        path: str,
+        *,
+        peer: str | None = LOOPBACK,
+        method: str = "GET",
+        user: str = "",
+        password: str = PASSWORD,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """The answer to a request; `path` may hold a query, and stands as sent."""
+        sent = dict(headers or {})
+        if user:
+            sent["Authorization"] = basic(user, password)
+        raw = path.partition("?")[0].encode("latin-1")
+        scope: dict[str, Any] = {"raw_path": raw, "client": (peer, 40000) if peer else None}
+        client = TrioClient(self.app)
+        return await client.open(path, method=method, headers=sent, scope_base=scope)
+
+    async def result(self, path: str, **how: Any) -> Any:
+        """The result in the original's envelope, which has to say that all went well."""
+        response = await self.get(path, **how)
+        answer = msgspec.json.decode(await response.get_data(as_text=False))
+        assert answer["status"]["message"] == "OK", answer
+        assert response.status_code == 200
+        return answer["result"]
+
+    async def text(self, path: str, **how: Any) -> str:
+        """The body of an answer."""
+        return await (await self.get(path, **how)).get_data(as_text=True)
+
+
+@contextmanager
+def web(
+    folder: Path,
+    lines: Iterable[bytes] = (),
+    *,
+    zone: tzinfo = UTC,
+    settings: Settings = Settings(),  # noqa: B008 frozen
+    users: Iterable[UserRow] = (),
+) -> Iterator[Web]:
+    """The web over a store of these lines."""
+    store = Store(folder)
+    store.add(lines, zone, live=False)
+    for each in users:
+        store.writer.add_user(each, STARTED_AT)
+    readers, service = Readers(store.path, store.key, 2), RunningService()
+    try:
+        app = create_app(Site(readers, service, original_category, settings))
+        yield Web(app, store, service, readers)
+    finally:
+        readers.close()
+        store.close()
+
+
+def user(name: str, role: str = "reader", client_id: str = "") -> UserRow:
+    """A user with the usual password."""
+    return UserRow(name, hash_password(PASSWORD), role, client_id)
+
+
+def basic(name: str, password: str) -> str:
+    """An Authorization header."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
