@@ -16,11 +16,12 @@ MODULES = {
 ALLOWED = {
     "pda.maillog": ("pda.maillog",),
     "pda.store": ("pda.store", "pda.maillog.events"),
-    "pda.web": ("pda.web", "pda.store", "pda.maillog.events"),
+    "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times"),
     "pda.receive": ("pda.maillog.framing", "pda.maillog.relp"),
     "pda.backfill": (),
     "pda.config": (),
     "pda.control": (),
+    "pda.times": (),
     "pda.maillog.events": (),
 }
 """Of the longest matching prefix; what is not named here may see all."""

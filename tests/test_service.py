@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pda.output import rfc3339
 from pda.store import queries
+from pda.times import rfc3339
 from tests.running import Running, eventually, unpacked
 from tests.support import LONG_ID, SHARED, attempt, message, needs_shared
 
@@ -52,6 +52,17 @@ def test_a_stop_loses_nothing_that_was_sent(tmp_path: Path, number: signal.Signa
         with socket.create_connection(("127.0.0.1", service.port("tcp"))) as sock:
             sock.sendall(b"".join(line + b"\n" for line in NUMBERED))
             assert service.stop(number) == 0
+        assert attempts(service) == 2000
+
+
+def test_a_second_signal_does_not_kill_what_the_first_one_stops(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        assert service.process is not None
+        with socket.create_connection(("127.0.0.1", service.port("tcp"))) as sock:
+            sock.sendall(b"".join(line + b"\n" for line in NUMBERED))
+            for _ in range(20):
+                service.process.send_signal(signal.SIGINT)
+            assert service.stop() == 0
         assert attempts(service) == 2000
 
 

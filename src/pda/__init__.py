@@ -25,17 +25,18 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     web/                  what is asked over HTTP
       app.py auth.py        the application; who may ask
       original_api.py       the interface of the archived original, exactly
-      api.py                /api/v1, /healthz, /metrics
+      api.py lists.py       /api/v1, /healthz, /metrics
       dashboard.py          the pages
 
     maillog/events.py     the vocabulary; imports nothing of ours
     service.py            wiring: order of start and stop, signals
     control.py            orders to the running service over a local socket
     metrics.py            Prometheus' view of all counters
+    times.py              moments as they are written
     config.py             pda.toml + environment → checked `Settings`
     cli.py output.py      the command line and what it prints (__main__.py: `python -m pda`)
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
-`store` only `maillog.events`, `web` only `store` and `maillog.events`, `receive` only
-`maillog.framing`, `backfill` and `config` nothing of ours; `service` and `cli` see all.
+`store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only
+`maillog.framing`, `backfill`, `times` and `config` nothing of ours; `service` and `cli` see all.
 """

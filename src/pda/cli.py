@@ -27,6 +27,7 @@ from pda.maillog.syslog import HeaderReader
 from pda.store import queries
 from pda.store.database import StoreError, find_key, make_key, open_reader
 from pda.store.queries import Filter, UserRow
+from pda.times import moment, rfc3339
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -164,7 +165,7 @@ def _parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
         return {"kind": "unknown", "line": line}
     record = postfix.read(header)
     found: dict[str, Any] = {
-        "timestamp": output.rfc3339(header.at),
+        "timestamp": rfc3339(header.at),
         "hostname": header.hostname,
         "syslog_name": header.syslog_name,
         "program": header.program,
@@ -177,18 +178,13 @@ def _parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
 
 
 def _moment(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """µs of an ISO date or time (in the local zone unless it says) or of epoch milliseconds."""
+    """An option's time in µs since the epoch."""
     if text is None:
         return None
-    if text.isdecimal() and len(text) > 8:
-        return int(text) * 1000
     try:
-        moment = datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is no time such as 2026-11-23 or 2026-11-23T10:00:00+01:00", param=option
-        ) from None
-    return int(moment.timestamp() * 1_000_000)
+        return moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from None
 
 
 @main.command()

@@ -10,7 +10,6 @@ import csv
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -20,16 +19,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from pda.ingest import ImportState
+from pda.times import rfc3339
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
 _HIDDEN = frozenset(["orig_to", "message_id", "rule", "host", "change", "claimed_id"])
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def rfc3339(at: int) -> str:
-    """µs since the epoch as RFC 3339 in UTC."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat().replace("+00:00", "Z")
 
 
 def rows(found: Sequence[msgspec.Struct], form: str) -> None:

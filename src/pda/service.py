@@ -12,7 +12,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -20,7 +20,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -44,14 +43,12 @@ from pda.web.app import create_app
 from pda.web.ports import ListenerStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 log = logging.getLogger(__name__)
 
 RESTART = 75
 """Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
 _QUEUED_READS = 64
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Rooms:
@@ -251,20 +248,19 @@ class Service:
 
     # --- life -----------------------------------------------------------------------------------
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> int:
+    async def run(self, signals: AsyncIterator[int]) -> int:
         """Serves until it is stopped, then drains, commits and closes; the exit status."""
         settings, rooms = self._rooms.settings, self._rooms
         readers = Readers(settings.database, rooms.key, settings.store.readers)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            await nursery.start(self._signals)
+            nursery.start_soon(self._obey, signals)
             await nursery.start(control.serve, settings.control_socket, self._order)
             http_stop = await self._start_http(nursery, readers)
             async with trio.open_nursery() as ingest:
                 ingest.start_soon(rooms.ingest.write)
                 await self._start_listeners(ingest)
                 log.info("pda %s is ready", self.version)
-                task_status.started()
                 await self._stop.wait()
                 log.info("stopping: what was received is being stored")
                 rooms.ingest.closing()
@@ -316,16 +312,12 @@ class Service:
         log.info("serving %s", ", ".join(self._bound))
         return stop
 
-    async def _signals(
-        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    await self.reload_rules()
-                else:
-                    self.stop(restart=False)
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                await self.reload_rules()
+            else:
+                self.stop(restart=False)
 
     async def _order(
         self,
@@ -383,8 +375,9 @@ def run(settings: config.Settings) -> int:
     """Serves until stopped; the exit status. Raises `ConfigError` and `StoreError`."""
 
     async def main() -> int:
-        with open_rooms(settings) as rooms:
-            return await Service(rooms).run()
+        # Until all is closed: a second signal must not kill what the first one stops.
+        with trio.open_signal_receiver(*_SIGNALS) as signals, open_rooms(settings) as rooms:
+            return await Service(rooms).run(signals)
 
     return _first_error(main)
 

@@ -101,7 +101,7 @@ def test_a_key_is_taken_from_the_environment_or_a_credential(
     credentials = folder / "credentials"
     credentials.mkdir()
     (credentials / "pda.key").write_text(key)
-    (credentials / "pda.key").chmod(0o400)
+    (credentials / "pda.key").chmod(0o440)  # as systemd may present it, with an ACL
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     open_reader(folder / "pda.db", find_key(folder / "pda.db", folder / "pda.key")).close()
 

@@ -77,8 +77,9 @@ def find_key(database: Path, key_file: Path, key_hex: str = "") -> Key:
         return _from_text(key_hex, "PDA_STORE_KEY")
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / _CREDENTIAL
     if credential.exists():
-        return _read_key(credential)
+        return _read_key(credential)  # who may read it is systemd's business, by ACL
     if key_file.exists():
+        _refuse_if_readable_by_others(key_file)
         return _read_key(key_file)
     if _has_content(database):
         raise StoreError(
@@ -105,17 +106,19 @@ def make_key(path: Path) -> Key:
     return Key(raw)
 
 
+def _refuse_if_readable_by_others(path: Path) -> None:
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise StoreError(f"the key file {path} can be read by others: chmod 0600 {path}")
+
+
 def _read_key(path: Path) -> Key:
     try:
-        mode = path.stat().st_mode
         content = path.read_bytes()
     except OSError as error:
         raise StoreError(f"the key file {path} cannot be read: {error.strerror}") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise StoreError(f"the key file {path} can be read by others: chmod 0600 {path}")
-    return (
-        Key(content) if len(content) == KEY_BYTES else _from_text(content.decode("latin-1"), path)
-    )
+    if len(content) == KEY_BYTES:
+        return Key(content)
+    return _from_text(content.decode("latin-1"), path)
 
 
 def _from_text(text: str, where: str | Path) -> Key:

@@ -11,13 +11,16 @@ import time
 from ipaddress import ip_address
 from typing import Final
 
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
 from quart import Response, g, request
 from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
-from pda.web import api, dashboard, original_api
+from pda.web import api, dashboard, lists, original_api
 from pda.web.asking import Asker, TooSlow
-from pda.web.auth import Guard, is_loopback
+from pda.web.auth import LOCAL, Guard, is_loopback
 from pda.web.errors import Refused
 from pda.web.ports import Site
 
@@ -41,6 +44,7 @@ HEADERS: Final = {
 def create_app(site: Site) -> QuartTrio:
     """The application; to be served with `include_server_header` switched off."""
     app = QuartTrio("pda.web")
+    app.asgi_http_class = _Connection
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY
@@ -52,8 +56,25 @@ def create_app(site: Site) -> QuartTrio:
     app.register_error_handler(Exception, _failed)
     original_api.OriginalApi(site, asker).register(app)
     api.Api(site, asker).register(app)
+    lists.Lists(asker).register(app)
     dashboard.Dashboard(site, asker).register(app)
     return app
+
+
+class _Connection(TrioASGIHTTPConnection):
+    """One request; sees to it that its end is not cancelled.
+
+    With the last part of an answer hypercorn closes a connection that is not kept alive. It tells
+    quart-trio first, which then cancels what is still being sent: the closing itself.
+    """
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        async def send_to_the_end(message: ASGISendEvent) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body")
+            with trio.CancelScope(shield=last):
+                await send(message)
+
+        await super().__call__(receive, send_to_the_end)
 
 
 class _Gate:
@@ -66,21 +87,23 @@ class _Gate:
     async def enter(self) -> None:
         g.began = time.time()
         g.principal = None
-        if not is_allowed_host(request.headers.get("Host", ""), self._hosts):
-            raise Refused(421, "this host name is not served here: [http] allowed_hosts")
         peer, forwarded = _peer(), _is_forwarded()
-        public = request.path == "/healthz" or (
-            request.path == "/metrics" and is_loopback(peer) and not forwarded
-        )
-        if not public:
-            authorization = request.headers.get("Authorization")
-            g.principal = await self._guard.admit(peer, authorization, forwarded=forwarded)
+        named = is_allowed_host(request.headers.get("Host", ""), self._hosts)
+        local = is_loopback(peer) and not forwarded and named
+        if request.path == "/healthz" or (request.path == "/metrics" and local):
+            return
+        authorization = request.headers.get("Authorization")
+        g.principal = await self._guard.admit(peer, authorization, forwarded=forwarded)
+        # Where a password is asked for, a browser has none for a stranger's name.
+        if g.principal == LOCAL and not named:
+            raise Refused(421, "this host name is not served here: [http] hosts")
 
 
 def is_allowed_host(host: str, names: set[str]) -> bool:
-    """Whether a Host header names this service.
+    """Whether a Host header names this service by an address or one of these names.
 
-    A page of a stranger can have its own name point here (DNS rebinding), but no address.
+    A stranger's page can make its own name point here (DNS rebinding), and so ask as if it were
+    this machine; an address cannot be made to.
     """
     name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else ""
     name = (name or host.partition(":")[0]).lower().removesuffix(".")

@@ -122,7 +122,7 @@ class Guard:
         return self._users
 
     async def _is_password(self, name: str, password: str, user: UserRow | None, peer: str) -> bool:
-        stored = user.password_hash if user else _decoy()
+        stored = user.password_hash if user else ""
         proof = self._proof(name, password, stored)
         if self._is_proven(proof):
             return True
@@ -239,7 +239,7 @@ def _local(peer: str | None, *, forwarded: bool) -> Principal:
 
 def _verify(stored: str, password: str) -> bool:
     try:
-        return _HASHER.verify(stored, password)
+        return _HASHER.verify(stored or _decoy(), password)
     except (VerificationError, InvalidHashError):
         return False
 

@@ -146,6 +146,7 @@ class Dashboard:
             target=_target(service),
             drops=_DROPS,
             kind_of=_KIND_OF,
+            actions=g.principal.is_admin and self._site.settings.allow_actions,
         )
 
 

@@ -100,7 +100,7 @@ class Settings:
     request_timeout: float = 100.0
     """Seconds a question may take."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names in the Host header beside `localhost`; addresses are always fine."""
+    """Names in the Host header beside `localhost`, while no log-in is asked for."""
     log_file: Path = Path("/var/log/mail.log")
     """Named in the advice for an empty database."""
 

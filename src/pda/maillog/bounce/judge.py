@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from heapq import merge
-from typing import cast
 
 import msgspec
 import re2
@@ -61,12 +59,15 @@ class _Texts:
         if self._rule_of:
             self._filter.Compile()
 
+    def __bool__(self) -> bool:
+        return bool(self._rule_of)
+
     def matching(self, text: str) -> tuple[int, ...]:
-        """Indexes of the rules that have a pattern in the text, in file order."""
+        """Indexes of the rules that have a pattern in the text, in no order."""
         if not self._rule_of:
             return ()
         found = self._filter.Match(text.encode("utf-8", "replace"))
-        return tuple(sorted({self._rule_of[number] for number in found})) if found else ()
+        return tuple({self._rule_of[number] for number in found}) if found else ()
 
 
 class Rules:
@@ -113,21 +114,23 @@ class Rules:
 
     def _holding(self, evidence: Evidence) -> Iterator[Rule]:
         """The rules that hold, in file order."""
-        masked = evidence.masked
-        short = len(masked) <= _SHORT
-        on_reply = self._remembered_matching(masked) if short else self._on_reply.matching(masked)
-        on_text = self._on_text.matching(evidence.raw)
-        for index in merge(on_reply, on_text, self._without_text):
-            conditions = self._conditions[index]
-            if not conditions or all(
-                matches(self._fact(evidence, name)) for name, matches in conditions
-            ):
+        for index in sorted((*self._matching(evidence), *self._without_text)):
+            if self._conditions_hold(index, evidence):
                 yield self.rules[index]
 
-    def _fact(self, evidence: Evidence, name: str) -> str:
-        if name == "operator":
-            return self._operator(evidence)
-        return cast(str, getattr(evidence, name))
+    def _matching(self, evidence: Evidence) -> tuple[int, ...]:
+        """Indexes of the rules that have a pattern in their text, in no order."""
+        masked = evidence.masked
+        short = len(masked) <= _SHORT
+        found = self._remembered_matching(masked) if short else self._on_reply.matching(masked)
+        return found + self._on_text.matching(evidence.raw) if self._on_text else found
+
+    def _conditions_hold(self, index: int, evidence: Evidence) -> bool:
+        for name, matches in self._conditions[index]:
+            value = self._operator(evidence) if name == "operator" else getattr(evidence, name)
+            if not matches(value):
+                return False
+        return True
 
 
 def load(xml: bytes, schema: bytes | None = None) -> Rules:

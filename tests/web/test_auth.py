@@ -1,0 +1,271 @@
+"""Who may come in, what a log-in costs, and how those who fail are slowed down."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pda.store.queries import UserRow
+from pda.web.auth import (
+    MOST_NAME,
+    MOST_PASSWORD,
+    Principal,
+    Throttle,
+    credentials,
+    hash_password,
+    is_loopback,
+    principal,
+)
+from pda.web.errors import Refused
+from tests.web.support import Web, basic, user, web
+
+ELSEWHERE = "198.51.100.7"
+USERS = [user("ann"), user("root", "admin"), user("shop", "client", "shop")]
+
+
+# --- Pure parts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("peer", "own"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("198.51.100.7", False),
+        ("::ffff:198.51.100.7", False),
+        ("fe80::1%eth0", False),
+        ("localhost", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_loopback(peer: str | None, own: bool) -> None:
+    assert is_loopback(peer) is own
+
+
+def test_a_hash_is_argon2id_and_salted() -> None:
+    first, second = hash_password("x"), hash_password("x")
+    assert first.startswith("$argon2id$")
+    assert first != second
+
+
+@pytest.mark.parametrize("password", ["", "x" * (MOST_PASSWORD + 1), "é" * 600])
+def test_a_password_that_cannot_be_used(password: str) -> None:
+    with pytest.raises(ValueError, match="password"):
+        hash_password(password)
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("ann", "x"), ("ann", "a:b:c"), ("änn", "schöön"), ("", "")]
+)
+def test_credentials(name: str, password: str) -> None:
+    assert credentials(basic(name, password)) == (name, password)
+    assert credentials(basic(name, password).replace("Basic", "bAsIc ")) == (name, password)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Basic",
+        "Bearer abc",
+        "Basic ***",
+        "Basic YQ",
+        "Basic " + base64.b64encode(b"no colon").decode(),
+        basic("n" * (MOST_NAME + 1), "x"),
+        basic("n", "x" * (MOST_PASSWORD + 1)),
+    ],
+)
+def test_credentials_that_are_none(header: str | None) -> None:
+    with pytest.raises(Refused) as refused:
+        credentials(header)
+    assert refused.value.status == 401
+    assert refused.value.headers["WWW-Authenticate"].startswith('Basic realm="pda"')
+
+
+@given(st.text())
+def test_a_hostile_header_is_refused_or_read(text: str) -> None:
+    for header in (text, f"Basic {text}"):
+        try:
+            name, password = credentials(header)
+        except Refused as refused:
+            assert refused.status == 401  # noqa: PT017 it may also be read
+        else:
+            assert len(name) <= MOST_NAME
+            assert len(password) <= MOST_PASSWORD
+
+
+def test_principals() -> None:
+    assert principal(UserRow("a", "", "admin", "")) == Principal("a", "admin")
+    # A client id binds only who has the role for it.
+    assert principal(UserRow("a", "", "reader", "shop")) == Principal("a", "reader")
+    assert principal(UserRow("a", "", "client", "shop")) == Principal("a", "client", "shop")
+
+
+@pytest.mark.parametrize("row", [UserRow("a", "", "client", ""), UserRow("a", "", "root", "")])
+def test_a_user_that_cannot_be_granted_anything(row: UserRow) -> None:
+    with pytest.raises(Refused) as refused:
+        principal(row)
+    assert refused.value.status == 403
+
+
+def test_the_first_tries_are_free_and_then_the_wait_doubles() -> None:
+    throttle, waits = Throttle(), []
+    for _ in range(Throttle.FREE + 3):
+        throttle.failed(["a"], 100.0)
+        waits.append(throttle.wait(["a", "b"], 100.0))
+    assert waits == [0, 0, 0, 0, 1, 2, 4, 8]
+    assert throttle.wait(["a"], 106.5) == 1.5
+    assert throttle.wait(["a"], 108.0) == 0
+    assert throttle.wait(["b"], 100.0) == 0
+
+
+def test_the_wait_has_an_end() -> None:
+    throttle = Throttle()
+    for _ in range(5000):
+        throttle.failed(["a"], 0.0)
+    assert throttle.wait(["a"], 0.0) == Throttle.LONGEST_S
+    throttle.failed(["a"], Throttle.FORGOTTEN_S)
+    assert throttle.wait(["a"], Throttle.FORGOTTEN_S) == 0
+    throttle.forget("a")
+    assert throttle.wait(["a"], 0.0) == 0
+
+
+def test_the_memory_of_failures_is_bounded() -> None:
+    throttle = Throttle()
+    for number in range(Throttle.MOST + 100):
+        throttle.failed([str(number)], 0.0)
+    assert len(throttle._failures) == Throttle.MOST
+
+
+# --- Over HTTP ---------------------------------------------------------------------------------
+
+
+async def status(app: Web, path: str = "/agent-status", **how: object) -> int:
+    response = await app.get(path, **how)  # type: ignore[arg-type]
+    return response.status_code
+
+
+async def test_without_users_only_this_machine_is_served(tmp_path: Path) -> None:
+    with web(tmp_path) as app:
+        assert await status(app) == 200
+        assert await status(app, peer="::1") == 200
+        assert await status(app, peer=ELSEWHERE) == 403
+        assert await status(app, peer=None) == 403
+        assert await status(app, "/", peer=ELSEWHERE) == 403
+        assert await status(app, "/static/pda.css", peer=ELSEWHERE) == 403
+        # A proxy on this machine asks for somebody else.
+        assert await status(app, headers={"X-Forwarded-For": ELSEWHERE}) == 403
+        assert "pda user add" in await app.text("/", peer=ELSEWHERE)
+
+
+async def test_with_users_everybody_logs_in(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        assert await status(app) == 401
+        assert await status(app, user="ann", peer=ELSEWHERE) == 200
+        assert await status(app, user="ann", password="wrong") == 401
+        assert await status(app, user="nobody") == 401
+        assert await status(app, user="ANN") == 401
+        response = await app.get("/")
+        assert response.headers["WWW-Authenticate"] == 'Basic realm="pda", charset="UTF-8"'
+
+
+async def test_a_refusal_speaks_the_language_of_the_interface(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        original = msgspec.json.decode(await app.text("/agent-status"))
+        assert set(original) == {"result", "status"}
+        assert original["status"]["succeeded"] is False
+        problem = msgspec.json.decode(await app.text("/api/v1/status"))
+        assert problem["status"] == 401
+        assert "<h1>Unauthorized</h1>" in await app.text("/")
+
+
+async def test_only_health_is_public_and_metrics_for_this_machine(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        assert await status(app, "/healthz", peer=ELSEWHERE) == 200
+        assert await status(app, "/metrics") == 200
+        assert await status(app, "/metrics", headers={"X-Forwarded-For": ELSEWHERE}) == 401
+        assert await status(app, "/metrics", peer=ELSEWHERE) == 401
+        assert await status(app, "/metrics", peer=ELSEWHERE, user="ann") == 200
+        assert await status(app, "/metrics", peer=ELSEWHERE, user="shop") == 403
+        for path in ("/", "/agent-read", "/api/v1/status", "/static/pda.css", "/nonsense"):
+            assert await status(app, path) == 401
+
+
+async def test_a_right_password_is_hashed_once(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        assert await status(app, user="ann") == 200
+        started = trio.current_time()
+        for _ in range(20):
+            assert await status(app, user="ann") == 200
+        # Twenty argon2 hashes would take a second.
+        assert trio.current_time() - started < 0.6
+
+
+async def test_many_first_requests_at_once_hash_once_or_twice(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        codes: list[int] = []
+
+        async def ask() -> None:
+            codes.append(await status(app, user="ann"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(15):
+                nursery.start_soon(ask)
+        assert codes == [200] * 15
+
+
+async def test_those_who_fail_are_slowed_down_but_not_those_who_are_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with web(tmp_path, users=USERS) as app:
+        assert await status(app, user="ann", peer=ELSEWHERE) == 200
+        with caplog.at_level(logging.WARNING, "pda.web"):
+            for _ in range(Throttle.FREE):
+                assert await status(app, user="ann", password="wrong\n", peer=ELSEWHERE) == 401
+        assert f"refused the log-in of 'ann' from {ELSEWHERE}" in caplog.text
+        response = await app.get("/", user="ann", password="wrong", peer=ELSEWHERE)
+        assert response.status_code == 429
+        assert response.headers["Retry-After"] == "1"
+        # The account too, wherever it is tried from, and the address, whatever account it tries.
+        assert await status(app, user="ann", password="other", peer="192.0.2.1") == 429
+        assert await status(app, user="root", peer=ELSEWHERE) == 429
+        # Who has proven the password is not locked out by somebody else's failures.
+        assert await status(app, user="ann", peer=ELSEWHERE) == 200
+        # Nor is another account from another address.
+        assert await status(app, user="root", peer="192.0.2.1") == 200
+
+
+async def test_ipv6_neighbours_are_slowed_down_together(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        for number in range(Throttle.FREE):
+            peer = f"2001:db8::{number + 1}"
+            assert await status(app, user=f"u{number}", password="wrong", peer=peer) == 401
+        assert await status(app, user="x", password="wrong", peer="2001:db8::ffff") == 429
+        assert await status(app, user="x", password="wrong", peer="2001:db8:1::1") == 401
+
+
+async def test_a_changed_password_counts_soon(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        assert await status(app, user="ann") == 200
+        changed = UserRow("ann", hash_password("new"), "reader", "")
+        app.store.writer.add_user(changed, 0)
+        with trio.fail_after(20):
+            while await status(app, user="ann") == 200:
+                await trio.lowlevel.checkpoint()
+        assert await status(app, user="ann", password="new") == 200
+
+
+async def test_a_damaged_hash_lets_nobody_in(tmp_path: Path) -> None:
+    with web(tmp_path, users=[UserRow("ann", "not a hash", "admin", "")]) as app:
+        assert await status(app, user="ann") == 401
