@@ -97,7 +97,8 @@ def _outcome(tries: list[Attempt], expired_at: int) -> Outcome:
 
 def _state(tries: list[Attempt], last: Attempt) -> State:
     if last.delivery.status == "sent":
-        if last.program == "discard":
+        # discard(8), and the queue manager for mail it throws away, have no relay.
+        if last.delivery.relay == "none":
             return State.DISCARDED
         deferred = any(attempt.delivery.status != "sent" for attempt in tries)
         return State.FINALLY_OK if deferred else State.DELIVERED
@@ -111,7 +112,8 @@ def _last_verdict(tries: list[Attempt]) -> Verdict | None:
 
 
 def _order(fact: Fact) -> tuple[int, str]:
-    return fact.at, str(fact.record)
+    """The same for stamps with and without fractions."""
+    return fact.at // 1_000_000, str(fact.record)
 
 
 def _better_message_id(known: MessageId | None, new: MessageId) -> MessageId:
