@@ -15,6 +15,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       ~
       store/writer.py       a batch of events → rows, one transaction
         maillog/correlate.py  what a queue id's lines say together; its lives; bounded memory
+        maillog/links.py chain.py   which queue entries are one message
         maillog/clients.py    which application sent it
         maillog/outcome.py    what became of each recipient
     store/                SQLCipher; SQL lives here and nowhere else
@@ -24,9 +25,12 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       queries.py            one function per question
     web/                  what is asked over HTTP
       app.py auth.py        the application; who may ask
+      asking.py errors.py   questions to the store from Trio; what cannot be served
       original_api.py       the interface of the archived original, exactly
+        entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py       /api/v1, /healthz, /metrics
       dashboard.py          the pages
+      ports.py              what the web needs of the running service
 
     maillog/events.py     the vocabulary; imports nothing of ours
     service.py            wiring: order of start and stop, signals

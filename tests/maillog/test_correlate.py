@@ -25,7 +25,7 @@ class Known:
         self.lives: dict[int, Life] = {}
 
     def add(self, new: Sequence[Event]) -> int:
-        changes = self.correlator.add(new, {})
+        changes = self.correlator.add(new, {}) + self.correlator.join({})
         for change in changes:
             self.lives[id(change.life)] = change.life
         return len(changes)
@@ -263,4 +263,5 @@ def test_memory_is_bounded() -> None:
         new = events([attempt(queue_id=f"4jXPlN1VQlzJb{n:02}")])
         assert correlator.missing(new)
         correlator.add(new, {})
+        correlator.join({})
     assert len(correlator) == 10

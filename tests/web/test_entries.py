@@ -45,7 +45,7 @@ ATTEMPT = AttemptRow(
     deferred_before=False,
 )
 EXPIRED = OutcomeRow(
-    1, 1_370_871_282_123_999, "mx1", "3bY", "shop", "<x@y>", "", None, "rcpt@example.org",
+    1, 1_370_871_282_123_999, "mx1", "3bY", "", "shop", "<x@y>", "", None, "rcpt@example.org",
     "expired", 3, "soft", "mailbox-full", "r", 9,
 )  # fmt: skip
 

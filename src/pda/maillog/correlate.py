@@ -7,9 +7,8 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TypeAlias
 
 from pda.maillog.clients import ClientRules
@@ -29,12 +28,17 @@ from pda.maillog.events import (
     Pickup,
     QueueActive,
     Removed,
+    Summary,
+    Wanted,
     address_key,
+    is_reusable,
 )
+from pda.maillog.links import Links, Touched
 from pda.maillog.outcome import (
     arrived,
-    expired_unseen,
+    fate,
     outcomes,
+    outcomes_without_attempt,
     summarise,
 )
 
@@ -43,21 +47,23 @@ _SECOND = 1_000_000
 _SLACK = 2 * _SECOND
 # Zones differ by multiples of a quarter of an hour.
 _QUARTER = 900_000
-# Short ids are `%05X` microseconds + `%lX` inode (global/mail_queue.c): no other alphabet has
-# only these digits at this length. All other ids are long, or made up, and never used again.
-_SHORT = re.compile(r"[0-9A-F]{6,21}")
 _MOST_FACTS = 500
 
 _Outcomes: TypeAlias = list[tuple[str, Outcome]]
 
 
 class Correlator:
-    """Remembers up to `limit` queue entries, the last used ones."""
+    """Remembers up to `limit` queue entries, the last used ones.
+
+    For each batch of events: `missing`, `add`, `wanted`, `join`, in this order.
+    """
 
     def __init__(self, clients: ClientRules, limit: int = 100_000) -> None:
         self._clients = clients
         self._limit = limit
         self._entries: dict[EntryKey, list[Life]] = {}
+        self._touched: list[Touched] = []
+        self._links = Links(self._entries, limit)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,36 +78,56 @@ class Correlator:
         for event in events:
             said.setdefault((event.host, event.queue_id), []).append(event.said)
         changes: list[Change] = []
+        self._touched = []
         for key, new in said.items():
             lives = self._entries.pop(key, None)
             if lives is None:
-                lives = stored.get(key, [])
-                for life in lives:
-                    self._revive(life)
+                lives = self._revived(stored.get(key, []))
             lives, changed = self._absorb(key, lives, new)
             self._entries[key] = lives  # now the last used one
             changes += changed
-        self._forget(said)
+        return changes
+
+    def wanted(self) -> Wanted:
+        """Entries that may be the same message as one just changed, and are not remembered."""
+        return self._links.wanted(self._touched)
+
+    def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]:
+        """What it changes that entries are one message, given what is stored of `wanted`."""
+        for key, lives in stored.items():
+            if key not in self._entries:
+                self._entries[key] = self._revived(lives)
+        affected = self._links.find([touched.life for touched in self._touched])
+        changes = []
+        while affected:
+            changed = [self._change(life, facts=True, attempts=[], gone=[]) for life in affected]
+            changes += changed
+            affected = self._links.inherit([change.life for change in changed])
+        self._forget(len(self._touched))
+        self._touched = []
         return changes
 
     def forget_all(self) -> None:
         """Forgets every entry: what is in the store counts."""
         self._entries.clear()
+        self._links.forget_all()
 
-    def _revive(self, life: Life) -> None:
+    def _revived(self, lives: list[Life]) -> list[Life]:
         """A stored life comes with facts and attempts; what follows from them is derived."""
-        life.summary = summarise(life, self._clients)
-        _all_outcomes(life, life.summary.expired_at)
+        for life in lives:
+            life.summary = summarise(life, self._clients)
+            _all_outcomes(life, life.summary)
+        return lives
 
-    def _forget(self, kept: Mapping[EntryKey, object]) -> None:
-        surplus = len(self._entries) - max(self._limit, len(kept))
-        for key in list(self._entries)[: max(surplus, 0)]:
+    def _forget(self, kept: int) -> None:
+        surplus = len(self._entries) - max(self._limit, kept)
+        for key in list(islice(self._entries, max(surplus, 0))):
             del self._entries[key]
 
     def _absorb(
         self, key: EntryKey, lives: list[Life], new: list[Fact | Attempt]
     ) -> tuple[list[Life], list[Change]]:
-        if not _SHORT.fullmatch(key[1]):
+        if not is_reusable(key[1]):
             life = lives[0] if lives else Life(*key, facts={}, attempts={})
             return [life], self._take(life, new, gone=[])
         return self._regroup(key, lives, new)
@@ -116,7 +142,13 @@ class Correlator:
                 attempts[attempt.digest, attempt.copy] = attempt
         if not (facts or attempts or gone):
             return []
-        return [self._change(life, facts, list(attempts.values()), gone)]
+        before = life.summary.message_id if life.summary else ""
+        change = self._change(life, facts, list(attempts.values()), gone)
+        assert life.summary is not None
+        self._touched.append(
+            Touched(life, change.attempts, named=life.summary.message_id != before)
+        )
+        return [change]
 
     def _change(
         self, life: Life, facts: bool, attempts: list[Attempt], gone: list[Attempt]
@@ -124,16 +156,15 @@ class Correlator:
         before = life.summary
         if facts or before is None or gone or any(arrived(a) < before.born for a in attempts):
             life.summary = summarise(life, self._clients)
-        assert life.summary is not None
-        expired_at = life.summary.expired_at
-        everyone = before is None or bool(gone) or expired_at != before.expired_at
-        if everyone or "" in life.outcomes:
-            changed, lost = _all_outcomes(life, expired_at)
+        now = life.summary
+        assert now is not None
+        if facts or before is None or gone or fate(now) != fate(before):
+            changed, lost = _all_outcomes(life, now)
         else:
-            changed, lost = _touched_outcomes(life, attempts, expired_at), []
+            changed, lost = _touched_outcomes(life, attempts, now)
         return Change(
             life=life,
-            summary=facts or life.summary != before,
+            summary=facts or now != before,
             attempts=attempts,
             gone=[(attempt.digest, attempt.copy) for attempt in gone],
             outcomes=changed,
@@ -278,11 +309,9 @@ def _remove(life: Life, said: Fact | Attempt) -> None:
         life.attempts.pop((said.digest, said.copy), None)
 
 
-def _all_outcomes(life: Life, expired_at: int) -> tuple[_Outcomes, list[str]]:
+def _all_outcomes(life: Life, summary: Summary) -> tuple[_Outcomes, list[str]]:
     """Outcomes that are others than before, and those of recipients that are gone."""
-    now = outcomes(life.attempts.values(), expired_at)
-    if expired_at and not now:
-        now.append(expired_unseen(expired_at))
+    now = outcomes(life.attempts.values(), summary) + outcomes_without_attempt(life, summary)
     by_key = {address_key(outcome.recipient): outcome for outcome in now}
     gone = list(life.outcomes.keys() - by_key.keys())
     changed = [item for item in by_key.items() if life.outcomes.get(item[0]) != item[1]]
@@ -290,13 +319,16 @@ def _all_outcomes(life: Life, expired_at: int) -> tuple[_Outcomes, list[str]]:
     return changed, gone
 
 
-def _touched_outcomes(life: Life, new: list[Attempt], expired_at: int) -> _Outcomes:
-    """New outcomes of the recipients of these attempts."""
+def _touched_outcomes(
+    life: Life, new: list[Attempt], summary: Summary
+) -> tuple[_Outcomes, list[str]]:
+    """New outcomes of the recipients of these attempts; and of an unknown one no more."""
     touched = {address_key(attempt.delivery.recipient) for attempt in new}
     attempts: Iterable[Attempt] = life.attempts.values()
     if len(life.outcomes.keys() | touched) > 1:
         attempts = [a for a in attempts if address_key(a.delivery.recipient) in touched]
-    now = {address_key(o.recipient): o for o in outcomes(attempts, expired_at)}
+    now = {address_key(o.recipient): o for o in outcomes(attempts, summary)}
     changed = [item for item in now.items() if life.outcomes.get(item[0]) != item[1]]
     life.outcomes |= now
-    return changed
+    unknown = life.outcomes.pop("", None) if now else None
+    return changed, [] if unknown is None else [""]

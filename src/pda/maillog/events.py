@@ -6,6 +6,7 @@ neither bytes, sockets, clocks nor SQL. All times are microseconds since the epo
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from enum import IntEnum
 from typing import Literal, TypeAlias
@@ -120,6 +121,8 @@ class Removed(Record, tag="removed", frozen=True, gc=False, kw_only=True):
 
     detail: str = ""
     """`canceled` or `discarded` (cleanup, Postfix 3.10+)."""
+    agent: str = ""
+    """The program, where it was not the queue manager: postsuper deletes what it likes."""
 
 
 class Notification(Record, tag="notification", frozen=True, gc=False, kw_only=True):
@@ -179,6 +182,36 @@ class QueueOperation(Record, tag="queue-op", frozen=True, gc=False, kw_only=True
     operation: str
 
 
+class HandedOn(Record, tag="handed-on", frozen=True, gc=False, kw_only=True):
+    """Derived: the message of this entry goes on as another queue entry that is known here."""
+
+    host: str
+    to_queue_id: str
+    requeued: bool = False
+    """All that was still to be delivered went on (postsuper -r), not what one reply names."""
+
+    @property
+    def other(self) -> str:
+        """The other entry: with a kind, what tells such facts apart."""
+        return f"{self.host}/{self.to_queue_id}"
+
+
+class TakenOver(Record, tag="taken-over", frozen=True, gc=False, kw_only=True):
+    """Derived: this entry goes on with the message of another one, and inherits its client."""
+
+    host: str
+    from_queue_id: str
+    origin: str
+    """`HOST/QUEUE_ID` of the entry that the message came in by."""
+    client_id: str = ""
+    msg_id: str = ""
+
+    @property
+    def other(self) -> str:
+        """The other entry: with a kind, what tells such facts apart."""
+        return f"{self.host}/{self.from_queue_id}"
+
+
 class Ignored(Record, tag="ignored", frozen=True, gc=False, kw_only=True):
     """Known, and nothing about a message's way (connect, statistics, TLS …), or not Postfix's."""
 
@@ -201,6 +234,8 @@ AnyRecord: TypeAlias = (
     | Reject
     | AccessAction
     | QueueOperation
+    | HandedOn
+    | TakenOver
     | Ignored
     | Unknown
 )
@@ -232,7 +267,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 ONCE = (MessageId, HeaderInfo, Connected, Pickup, Removed, Notification)
-"""Of these an entry has each text once: no stamp is needed to know it again."""
+"""Of these one life of an entry has each text once: no stamp is needed to know it again."""
 
 
 # --- What is known of a queue entry ------------------------------------------------------------
@@ -248,9 +283,12 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def key(self) -> FactKey:
         """The identity of a fact within its life."""
-        if isinstance(self.record, ONCE):
-            return type(self.record).__name__, 0, str(self.record)
-        return type(self.record).__name__, self.at // 1_000_000, str(self.record)
+        record = self.record
+        kind = type(record).__name__
+        if isinstance(record, HandedOn | TakenOver):
+            return kind, 0, record.other
+        once = isinstance(record, ONCE) and not is_reusable(record.queue_id)
+        return kind, 0 if once else self.at // 1_000_000, str(record)
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -288,7 +326,11 @@ class State(IntEnum):
     UNDETERMINED_BOUNCE = 5
     EXPIRED = 6
     HELD = 7
+    """Waits until an operator releases it."""
     DISCARDED = 8
+    """Thrown away: by a rule, by the discard transport, by an operator."""
+    HANDED_ON = 9
+    """Not an outcome: the message goes on as another queue entry that is known here."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -323,6 +365,16 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     nrcpt: int = 0
     expired_at: int = 0
     removed_at: int = 0
+    origin: str = ""
+    """`HOST/QUEUE_ID` of the entry that the message came in by, where that is another one."""
+    deleted: bool = False
+    """Removed by somebody else than the queue manager, who waits for every recipient."""
+    held_at: int = 0
+    """When it was put on hold, unless it was released since."""
+    handed_on: frozenset[str] = frozenset()
+    """Queue ids, named by replies, as which the message goes on."""
+    requeued: bool = False
+    """All that was still to be delivered goes on as another entry."""
 
 
 class Life(msgspec.Struct):
@@ -348,6 +400,14 @@ EntryKey: TypeAlias = tuple[str, str]
 """Mail host and queue id."""
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """Entries that are to be loaded from the store."""
+
+    keys: set[EntryKey]
+    message_ids: set[str]
+    """Whatever entries have one of these, as logged."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """What is to be stored of one life after new events."""
 
@@ -362,6 +422,16 @@ class Change(msgspec.Struct, frozen=True):
     """With the recipient as compared."""
     gone_outcomes: list[str]
     """Recipients that this life no longer has."""
+
+
+# Short ids are `%05X` microseconds + `%lX` inode (global/mail_queue.c): no other alphabet has only
+# these digits at this length. All other ids are long, or made up, and never used again.
+_SHORT = re.compile(r"[0-9A-F]{6,21}")
+
+
+def is_reusable(queue_id: str) -> bool:
+    """Whether this id can name another message later."""
+    return _SHORT.fullmatch(queue_id) is not None
 
 
 def address_key(address: str) -> str:

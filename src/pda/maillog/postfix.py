@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import msgspec
+
 from pda.maillog.events import (
     AccessAction,
     AnyRecord,
@@ -36,6 +38,7 @@ PROGRAMS = frozenset(
     postsuper proxymap qmgr qmqpd retry scache sendmail showq smtp smtpd spawn tlsmgr tlsproxy
     trace trivial-rewrite verify virtual""".split()
 )
+_QUEUE_MANAGERS = frozenset(["qmgr", "nqmgr", "oqmgr"])
 TEXT_LIMIT = 8192
 """Characters; Postfix writes 2000 bytes at most (util/msg_syslog.c). Longer is not its own."""
 
@@ -137,6 +140,8 @@ def read(header: Header) -> AnyRecord:
     if reader is not None:
         tail = text[len(queue_id) + 2 :]
         record = reader(queue_id, tail)
+        if type(record) is Removed and header.program not in _QUEUE_MANAGERS:
+            return msgspec.structs.replace(record, agent=header.program)
         if record is not None:
             return record
     return IGNORED if keyword in _IGNORED_KEYWORDS else UNKNOWN

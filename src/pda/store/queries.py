@@ -61,6 +61,8 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     last_at: int
     host: str
     queue_id: str
+    origin: str
+    """`HOST/QUEUE_ID` of the entry that the message came in by, where that is another one."""
     client_id: str
     message_id: str
     msg_id: str
@@ -176,9 +178,9 @@ FROM attempt a JOIN entry e ON e.id = a.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = a.verdict_id
 """
 _OUTCOMES = """
-SELECT o.first_at, o.last_at, h.name, e.queue_id, c.name, e.message_id, e.msg_id, e.sender,
-    coalesce(o.address, o.recipient), o.state, o.attempts, v.bounce_type, v.category, v.rule,
-    o.change
+SELECT o.first_at, o.last_at, h.name, e.queue_id, e.origin, c.name, e.message_id, e.msg_id,
+    e.sender, coalesce(o.address, o.recipient), o.state, o.attempts, v.bounce_type, v.category,
+    v.rule, o.change
 FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = o.verdict_id
 """
@@ -364,7 +366,7 @@ def _limit(wanted: Filter) -> str:
 
 def _outcome(row: tuple[Value, ...]) -> OutcomeRow:
     made: _Make[OutcomeRow] = OutcomeRow
-    return made(*row[:9], _state_name(row[9]), *row[10:])
+    return made(*row[:10], _state_name(row[10]), *row[11:])
 
 
 def _state_name(number: Value) -> str:

@@ -59,7 +59,7 @@ def _first(database: Database) -> None:
     database.table("entry").create(
         {"id": int, "host_id": int, "queue_id": str, "born": int, "client_id": int,
          "claimed_id": str, "message_id": str, "msg_id": str, "sender": str, "size": int,
-         "nrcpt": int, "expired_at": int, "removed_at": int, "facts": bytes},
+         "nrcpt": int, "expired_at": int, "removed_at": int, "origin": str, "facts": bytes},
         pk="id",
     )  # fmt: skip
     database.table("entry").create_index(["queue_id", "host_id"])

@@ -22,6 +22,7 @@ from pda.maillog.events import (
     Life,
     Outcome,
     Verdict,
+    Wanted,
 )
 from pda.store.database import Connection, Row, Value
 from pda.store.queries import UserRow
@@ -40,6 +41,8 @@ class Correlates(Protocol):
     def add(
         self, events: Sequence[Event], stored: Mapping[EntryKey, list[Life]]
     ) -> list[Change]: ...
+    def wanted(self) -> Wanted: ...
+    def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
 
 
 class Batch(msgspec.Struct):
@@ -48,10 +51,9 @@ class Batch(msgspec.Struct):
     names: list[tuple[str, int, str]] = []
     verdicts: list[tuple[int, Verdict]] = []
     entries: list[Row] = []
-    attempts: list[Row] = []
-    gone_attempts: list[Row] = []
-    outcomes: list[Row] = []
-    gone_outcomes: list[Row] = []
+    attempts: dict[tuple[int, int, int], Row | None] = {}
+    outcomes: dict[tuple[int, str], Row | None] = {}
+    """None: the row has to go."""
     last_change: int = 0
     imported: Row | None = None
     new_attempts: int = 0
@@ -72,11 +74,16 @@ class Writer:
 
     def prepare(self, events: Sequence[Event]) -> Batch:
         """Works out what these events change. Each batch is to be committed, in this order."""
-        stored = self._load(self._correlator.missing(events))
-        changes = self._correlator.add(events, stored)
+        correlator = self._correlator
+        changes = correlator.add(events, self._load(correlator.missing(events)))
+        wanted = correlator.wanted()
+        keys = wanted.keys | self._keys_of(wanted.message_ids)
+        changes += correlator.join(self._load(keys))
         batch = Batch()
         for change in changes:
             self._add(batch, change)
+        for life in {id(change.life): change.life for change in changes if change.summary}.values():
+            batch.entries.append(self._entry_row(batch, life))
         batch.last_change = self._last_change
         return batch
 
@@ -112,14 +119,23 @@ class Writer:
                 "INSERT INTO verdict VALUES (?, ?, ?, ?)",
                 (number, verdict.bounce_type, verdict.category, verdict.rule),
             )
-        many("INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", batch.entries)
-        many("DELETE FROM attempt WHERE entry_id=? AND digest=? AND copy=?", batch.gone_attempts)
+        many("INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", batch.entries)
+        many(
+            "DELETE FROM attempt WHERE entry_id=? AND digest=? AND copy=?",
+            [key for key, row in batch.attempts.items() if row is None],
+        )
         many(
             "INSERT OR REPLACE INTO attempt VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            batch.attempts,
+            [row for row in batch.attempts.values() if row is not None],
         )
-        many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", batch.gone_outcomes)
-        many("INSERT OR REPLACE INTO outcome VALUES (?,?,?,?,?,?,?,?,?)", batch.outcomes)
+        many(
+            "DELETE FROM outcome WHERE entry_id=? AND recipient=?",
+            [key for key, row in batch.outcomes.items() if row is None],
+        )
+        many(
+            "INSERT OR REPLACE INTO outcome VALUES (?,?,?,?,?,?,?,?,?)",
+            [row for row in batch.outcomes.values() if row is not None],
+        )
         if batch.imported is not None:
             execute("INSERT OR REPLACE INTO import VALUES (?,?,?,?,?,?,?,?)", batch.imported)
         execute("INSERT OR REPLACE INTO meta VALUES ('change', ?)", (batch.last_change,))
@@ -129,14 +145,16 @@ class Writer:
         if not life.entry_id:
             self._last_entry += 1
             life.entry_id = self._last_entry
-        if change.summary:
-            batch.entries.append(self._entry_row(batch, life))
+        for attempt_key in change.gone:
+            batch.attempts[(life.entry_id, *attempt_key)] = None
         for attempt in change.attempts:
-            batch.attempts.append(self._attempt_row(batch, life.entry_id, attempt))
-        batch.gone_attempts += [(life.entry_id, *key) for key in change.gone]
-        for outcome in change.outcomes:
-            batch.outcomes.append(self._outcome_row(batch, life.entry_id, outcome))
-        batch.gone_outcomes += [(life.entry_id, key) for key in change.gone_outcomes]
+            row = self._attempt_row(batch, life.entry_id, attempt)
+            batch.attempts[life.entry_id, attempt.digest, attempt.copy] = row
+        for recipient in change.gone_outcomes:
+            batch.outcomes[life.entry_id, recipient] = None
+        for item in change.outcomes:
+            row = self._outcome_row(batch, life.entry_id, item)
+            batch.outcomes[life.entry_id, item[0]] = row
         batch.new_attempts += len(change.attempts)
 
     def _entry_row(self, batch: Batch, life: Life) -> Row:
@@ -156,6 +174,7 @@ class Writer:
             summary.nrcpt,
             summary.expired_at,
             summary.removed_at,
+            summary.origin,
             _ENCODER.encode(list(life.facts.values())),
         )
 
@@ -204,6 +223,16 @@ class Writer:
             number = self._verdicts[verdict] = len(self._verdicts) + 1
             batch.verdicts.append((number, verdict))
         return number
+
+    def _keys_of(self, message_ids: Collection[str]) -> set[EntryKey]:
+        """The entries with these Message-IDs."""
+        keys: set[EntryKey] = set()
+        for some in _slices(message_ids):
+            rows = self._connection.execute(
+                f"SELECT host_id, queue_id FROM entry WHERE message_id IN ({_marks(some)})", some
+            ).fetchall()
+            keys |= {(self._hosts.name(_int(host_id)), str(queue_id)) for host_id, queue_id in rows}
+        return keys
 
     def _load(self, keys: Collection[EntryKey]) -> dict[EntryKey, list[Life]]:
         """What is stored of these entries: their facts and attempts."""

@@ -53,6 +53,8 @@ KINDS: Final = (
     Kind("expired", "Expired", ("expired",)),
 )
 _KIND_OF: Final = {state: kind for kind in KINDS for state in kind.states}
+HOPS: Final = frozenset({"handed-on"})
+"""No outcomes: the same recipients are counted where the message went on to."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -171,7 +173,8 @@ def tallies(counts: Iterable[StateCount]) -> list[Tally]:
     found: dict[str, dict[str, int]] = {}
     for count in counts:
         kinds = found.setdefault(count.client_id, {kind.key: 0 for kind in KINDS})
-        kinds[_KIND_OF[count.state].key] += count.recipients
+        if count.state not in HOPS:
+            kinds[_KIND_OF[count.state].key] += count.recipients
     made = [Tally(client, kinds) for client, kinds in found.items()]
     return sorted(made, key=lambda tally: (-tally.total, tally.client_id))
 
