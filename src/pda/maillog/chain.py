@@ -74,8 +74,8 @@ def link(parent: Life, child: Life, *, requeued: bool) -> tuple[bool, bool]:
     assert parent.summary is not None
     assert child.summary is not None
     origin = parent.summary.origin or f"{parent.host}/{parent.queue_id}"
-    if origin == f"{child.host}/{child.queue_id}":
-        return False, False  # a circle leads nowhere
+    if origin == f"{child.host}/{child.queue_id}" or _is_circle(parent, child):
+        return False, False
     handed_on = HandedOn(
         queue_id=parent.queue_id,
         host=child.host,
@@ -92,6 +92,16 @@ def link(parent: Life, child: Life, *, requeued: bool) -> tuple[bool, bool]:
     )
     at = child.summary.born
     return _note(parent, Fact(at, 0, "", handed_on)), _note(child, Fact(at, 0, "", taken_over))
+
+
+def _is_circle(parent: Life, child: Life) -> bool:
+    """Whether each names the other, and `child` came first."""
+    assert parent.summary is not None
+    assert child.summary is not None
+    if all(queue_id != parent.queue_id for queue_id, _ in named_by_replies(child)):
+        return False
+    first = (child.summary.born, child.host, child.queue_id)
+    return first <= (parent.summary.born, parent.host, parent.queue_id)
 
 
 def _note(life: Life, fact: Fact) -> bool:

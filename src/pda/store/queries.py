@@ -224,9 +224,13 @@ def attempts(connection: Connection, wanted: Filter, kind: Kind = "all") -> list
 def outcomes(
     connection: Connection, wanted: Filter, state: State | None = None
 ) -> list[OutcomeRow]:
-    """Outcomes of recipients, by when they last changed state, oldest first."""
+    """Outcomes of recipients, by when they came into their state, oldest first.
+
+    An entry whose message goes on as another one has no outcome of its own, unless asked for.
+    """
     where, values = _where(wanted, "o.last_at", _recipient(wanted))
-    where = _and(where, "" if state is None else f"o.state = {state:d}")
+    of_state = f"o.state <> {State.HANDED_ON:d}" if state is None else f"o.state = {state:d}"
+    where = _and(where, of_state)
     order = " ORDER BY o.last_at, e.queue_id, e.message_id, o.recipient"
     rows = connection.execute(_OUTCOMES + where + order + _limit(wanted), values).fetchall()
     return [_outcome(row) for row in rows]

@@ -1,0 +1,179 @@
+"""Queue entries that are one message, in any order, over restarts, and never by a reply alone."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pda.maillog.events import State
+from pda.store import queries
+from pda.store.queries import Filter, OutcomeRow
+from tests.support import Store, line
+
+FIRST, SECOND, THIRD = "4jXPlN1VQlzJbS1", "4jXPlN1VQlzJbS2", "4jXPlN1VQlzJbS3"
+MESSAGE_ID = "<98494.5.1@shop>"
+
+
+def entry(
+    queue_id: str, tail: list[str], *, client: str = "h[198.51.100.9]", host: str = "mx1",
+    message_id: str = MESSAGE_ID, second: int = 0,
+) -> list[bytes]:  # fmt: skip
+    """The lines of one queue entry; `tail` are its delivery records and what else happens."""
+    at = f"2026-03-10T10:00:{second:02}.000000+00:00"
+    heads = [
+        (f"client={client}", "smtpd"),
+        (f"message-id={message_id}", "cleanup"),
+        ("from=<news@example.com>, size=5, nrcpt=1 (queue active)", "qmgr"),
+    ]
+    tails = [(text, "smtp") for text in tail] + [("removed", "qmgr")]
+    return [
+        line(f"{queue_id}: {text}", program=program, at=at, host=host)
+        for text, program in heads + tails
+    ]
+
+
+def sent(to: str, relay: str, reply: str) -> str:
+    return f"to=<{to}>, relay={relay}, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent ({reply})"
+
+
+def bounced(to: str) -> str:
+    return (
+        f"to=<{to}>, relay=mx.example.org[192.0.2.1]:25, delay=1, delays=0/0/0/1, dsn=5.1.1,"
+        " status=bounced (host mx.example.org[192.0.2.1] said: 550 5.1.1 User unknown)"
+    )
+
+
+FILTER = "127.0.0.1[127.0.0.1]:10024"
+AMAVIS = f"250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as {SECOND}"
+THROUGH_A_FILTER = [
+    *entry(FIRST, [sent("a@x.example", FILTER, AMAVIS), sent("b@x.example", FILTER, AMAVIS)]),
+    *entry(
+        SECOND,
+        [sent("a@x.example", "mx.x.example[192.0.2.1]:25", "250 Ok"), bounced("b@x.example")],
+        client=f"localhost[127.0.0.1], orig_queue_id={FIRST}, orig_client=h[198.51.100.9]",
+        message_id=MESSAGE_ID,
+        second=2,
+    ),
+]
+ANOTHER_HOST = [
+    *entry(FIRST, [sent("a@x.example", "mx2.example.com[198.51.100.2]:25", f"250 2.0.0 Ok: queued as {SECOND}")]),
+    *entry(
+        SECOND, [sent("a@x.example", "mx2[private/lmtp]", f"250 Ok: queued as {THIRD}")],
+        client="mx1.example.com[198.51.100.1]", host="mx2", second=2,
+    ),
+    *entry(THIRD, [bounced("a@x.example")], client="localhost[127.0.0.1]", host="mx2", second=4),
+]  # fmt: skip
+
+
+def outcomes(store: Store) -> list[OutcomeRow]:
+    with store.reading() as connection:
+        return queries.outcomes(connection, Filter())
+
+
+def told(store: Store) -> list[tuple[str, str, str, str, str]]:
+    return sorted(
+        (o.queue_id, o.recipient, o.state, o.client_id, o.origin) for o in outcomes(store)
+    )
+
+
+def test_a_content_filter_is_a_hop(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add(THROUGH_A_FILTER)
+    assert told(store) == [
+        (SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}"),
+        (SECOND, "b@x.example", "hard-bounce", "shop", f"mx1/{FIRST}"),
+    ]
+    with store.reading() as connection:
+        hops = queries.outcomes(connection, Filter(), State.HANDED_ON)
+    assert [hop.recipient for hop in hops] == ["a@x.example", "b@x.example"]
+
+
+def test_two_hops_over_two_hosts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add(ANOTHER_HOST)
+    assert told(store) == [(THIRD, "a@x.example", "hard-bounce", "shop", f"mx1/{FIRST}")]
+
+
+def test_a_client_known_by_header_only_at_the_first_entry_is_inherited(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    lines = [one.replace(MESSAGE_ID.encode(), b"<1@app>") for one in ANOTHER_HOST]
+    store.add(lines)
+    assert [o.client_id for o in outcomes(store)] == ["example.com"]
+    info = "info: header client-id: shop from h[198.51.100.9]; from=<s@x> to=<r@y>"
+    store.add([line(f"{FIRST}: {info}", program="cleanup")])
+    assert [o.client_id for o in outcomes(store)] == ["shop"]
+
+
+def test_postsuper_requeues(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    deferred = bounced("a@x.example").replace("bounced", "deferred").replace("5.1.1", "4.2.0")
+    store.add(entry(FIRST, [deferred]))
+    again = [
+        line(f"{SECOND}: uid=89 from=<news@example.com> orig_id={FIRST}", program="pickup"),
+        line(f"{SECOND}: message-id={MESSAGE_ID}", program="cleanup"),
+        line(f"{SECOND}: {sent('a@x.example', 'mx.x[192.0.2.1]:25', '250 Ok')}"),
+    ]
+    store.add(again)
+    assert told(store) == [(SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}")]
+
+
+@pytest.mark.parametrize("relay", ["mx.evil.example[192.0.2.66]:25", FILTER])
+def test_a_reply_alone_claims_nothing(tmp_path: Path, relay: str) -> None:
+    """A remote server names the queue id of somebody else's message."""
+    store = Store(tmp_path)
+    store.add(entry(SECOND, [bounced("b@x.example")], message_id="<98494.9.9@bank>"))
+    store.add(entry(FIRST, [sent("a@x.example", relay, f"250 Ok: queued as {SECOND}")]))
+    assert told(store) == [
+        (FIRST, "a@x.example", "delivered", "shop", ""),
+        (SECOND, "b@x.example", "hard-bounce", "bank", ""),
+    ]
+
+
+def test_two_entries_that_name_each_other_lead_nowhere(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add(entry(FIRST, [sent("a@x.example", FILTER, f"250 Ok: queued as {SECOND}")]))
+    store.add(entry(SECOND, [sent("a@x.example", FILTER, f"250 Ok: queued as {FIRST}")]))
+    assert len(outcomes(store)) == 1
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from([THROUGH_A_FILTER, ANOTHER_HOST]).flatmap(st.permutations),
+    st.lists(st.integers(0, 15), max_size=3),
+)
+def test_any_order_and_any_cut(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cuts: list[int]
+) -> None:
+    expected, store = (Store(tmp_path_factory.mktemp("store")) for _ in range(2))
+    expected.add(sorted(lines))
+    for begin, end in pairwise([0, *sorted(cuts), len(lines)]):
+        store.add(lines[begin:end])
+    assert told(store) == told(expected)
+    expected.close()
+    store.close()
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.permutations(THROUGH_A_FILTER), st.lists(st.integers(0, 15), max_size=3))
+def test_a_filter_hop_is_found_over_restarts(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cuts: list[int]
+) -> None:
+    """Each cut closes the database and forgets everything."""
+    folder = tmp_path_factory.mktemp("store")
+    for begin, end in pairwise([0, *sorted(cuts), len(lines)]):
+        store = Store(folder)
+        store.add(lines[begin:end])
+        found = told(store)
+        store.close()
+    assert found == [
+        (SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}"),
+        (SECOND, "b@x.example", "hard-bounce", "shop", f"mx1/{FIRST}"),
+    ]
