@@ -156,10 +156,11 @@ def parse(zone: str, hostname: str, source: BinaryIO) -> None:
     encoder = msgspec.json.Encoder()
     for line in source:
         text = line.decode("utf-8", "backslashreplace").rstrip("\n")
-        sys.stdout.buffer.write(encoder.encode(_parsed(reader, text, now)) + b"\n")
+        sys.stdout.buffer.write(encoder.encode(parsed(reader, text, now)) + b"\n")
 
 
-def _parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
+def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
+    """What `pda parse` prints of a line."""
     header = reader.read(line, now)
     if header is None:
         return {"kind": "unknown", "line": line}

@@ -35,6 +35,8 @@ from pda.maillog.syslog import HeaderReader
 PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cached"])
 # Without its line end a text counts only if it cannot go on: a number might.
 _COMPLETE = re.compile(rb".*(?:\)|>|: removed)", re.DOTALL)
+# At the door there is no queue entry yet; some logs have lost the ids.
+_WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
 _MOST_TEXTS = 200_000
 
 
@@ -149,7 +151,7 @@ class Source:
             tally.kinds[header.program, "unknown"] += 1
             return None
         tally.kinds[header.program, type(record).__name__] += 1
-        if record.queue_id == postfix.NOQUEUE:
+        if record.queue_id in _WITHOUT_ENTRY:
             tally.at_the_door += 1
             return None
         tally.events += 1

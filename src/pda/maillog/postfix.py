@@ -50,28 +50,33 @@ UNKNOWN = Unknown()
 
 # Ids are `[0-9A-Za-z_]{1,255}` (global/mail_queue.c), six characters or more in practice; words
 # such as `statistics` and `warning` stand in the same place.
-_ENTRY = re.compile(r"([0-9A-Za-z_]{6,255}): (?:([A-Za-z_-]+))?")
-_NOT_IDS = frozenset(["statistics", "warning", "TLSRPT", "mynetworks", "postfix"])
+_ENTRY = re.compile(r"([0-9A-Za-z_]{6,255}|[0-9A-F]{5}): (?:([A-Za-z_-]+))?")
+_NOT_IDS = frozenset(["statistics", "warning", "TLSRPT", "mynetworks", "postfix", "reject"])
+_KEYWORD = re.compile(r"([a-z_-]+)[=: ]")
 
 # An address in brackets: a quoted local part may hold anything, `>` included (Postfix 3.5+); the
 # unquoted form of earlier versions ends where the legal continuation follows.
 _ADDRESS = r'("(?:[^"\\]|\\.)*"[^>]*|.*?)'
+# Some logs have lost their angle brackets.
+_BARE = r"([^<>,\s]+)"
 _DELIVERY = re.compile(
-    rf"to=<{_ADDRESS}>, (?:orig_to=<{_ADDRESS}>, )?relay=([^,]*), (?:conn_use=(\d+), )?"
+    rf"to=(?:<{_ADDRESS}>|{_BARE}), (?:orig_to=(?:<{_ADDRESS}>|{_BARE}), )?"
+    r"relay=([^,]*), "
+    r"(?:conn_use=(\d+), )?"
     r"delay=(\d+(?:\.\d+)?)(?:, delays=([\d./]+))?(?:, tls=([^, ]*))?"
     r"(?:, (?!dsn=|status=)[a-z_]+=[^, ]*)*(?:, dsn=(\d\.\d{1,3}\.\d{1,3}))?, "
     r"status=([A-Za-z-]+)(?: \((.*))?$",
     re.DOTALL,
 )
-_ACTIVE = re.compile(rf"from=<{_ADDRESS}>, size=(\d+)(?:, nrcpt=(\d+))?(?: \(queue \w+\))?$")
+_ACTIVE = re.compile(rf"from=<{_ADDRESS}>, size=(\d+)(?:, nrcpt=(\d+))?(?: \(queue \w+\))? *$")
 _EXPIRED = re.compile(rf"from=<{_ADDRESS}>, status=((?:force-)?expired), returned to sender$")
 _MESSAGE_ID = re.compile(r"(resent-)?message-id=(.*)$", re.DOTALL)
 _CLIENT = re.compile(
     r"client=(\S+?)\[([^\]\s]*)\](?::\d+)?(?:, sasl_method=([^,\s]+))?"
     r"(?:, sasl_username=(.*?))?(?:, sasl_sender=(.*?))?"
-    r"(?:, orig_queue_id=(\w+))?(?:, orig_client=(\S+))?$"
+    r"(?:, orig_queue_id=(\w*))?(?:, orig_client=(\S+?))?,?$"
 )
-_PICKUP = re.compile(rf"uid=(\d+) from=<{_ADDRESS}>(?: orig_id=(\w+))?$")
+_PICKUP = re.compile(rf"uid=(\d+) from=(?:<{_ADDRESS}>|{_BARE})(?: orig_id=(\w+))?$")
 _REMOVED = re.compile(r"removed(?: \((canceled|discarded)\))?$")
 _NOTIFICATION = re.compile(
     r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+)$"
@@ -90,12 +95,13 @@ _BARE_CONTENT_ACTION = re.compile(
 )
 _ENVELOPE = re.compile(
     rf"(?:,? ?from=<{_ADDRESS}>)?(?:,? ?to=<{_ADDRESS}>)?(?:,? ?proto=(\S+?)(?=,| |:|$))?"
-    r"(?:,? ?helo=<(.*?)>)?(?:,? ?sasl_method=<?([^\s>]+)>?)?(?:,? ?sasl_username=<?([^\s>]+)>?)?"
-    r"(?:,? ?sasl_sender=<?[^\s>]+>?)?(?:: (.*))?$",
+    r"(?:,? ?helo=(?:<(.*?)>)?)?(?:,? ?sasl_method=<?([^\s>]+)>?)?"
+    r"(?:,? ?sasl_username=<?([^\s>]+)>?)?(?:,? ?sasl_sender=<?[^\s>]+>?)?(?:: (.*)| \d+)?$",
     re.DOTALL,
 )
 _ACCESS_ACTION = re.compile(
-    r"((?:milter-|proxy-)?[a-z_]+): (\S+(?: command)?) from (\S*?)\[([^\]\s]*)\](?::\d+)?: (.*)$",
+    r"((?:milter-|proxy-)?[a-z_]+): ([A-Z-]+)(?: command)?"
+    r"(?: from (\S*?)\[([^\]\s]*)\](?::\d+)?)?: (.*)$",
     re.DOTALL,
 )
 _REPLY = re.compile(r"(?:([245]\d\d)[ -])?(?:([245]\.\d{1,3}\.\d{1,3}) )?")
@@ -121,7 +127,7 @@ _IGNORED_TEXT = re.compile(
     r"|PREGREET |DNSBL |NON-SMTP |COMMAND |BARE NEWLINE |(?:ALLOW|DENY|WHITE|BLACK)LIST\w* "
     r"|sql_|SASL |Trusted|Deleted: |Requeued: |Placed on hold: |Released from hold: |Expired: "
     r"|table |using backwards-|name_mask: |postfix-script|Postfix |fallback |mail_queue|watchdog "
-    r"|Peer |[a-z]+ cache|smtp_stream|proxy-(?:accept|reject): "
+    r"|Peer |[a-z]+ cache|smtp_stream"
 )
 
 
@@ -160,19 +166,25 @@ def body(text: str) -> str:
 
 
 def _without_id(text: str) -> AnyRecord:
-    found = _IGNORED_TEXT.match(text)
-    return IGNORED if found is not None else UNKNOWN
+    if _IGNORED_TEXT.match(text):
+        return IGNORED
+    found = _KEYWORD.match(text)
+    reader = _READERS.get(found[1]) if found else None
+    record = reader("", text) if reader else None  # an id got lost on the way, or was never there
+    return UNKNOWN if record is None else record
 
 
 def _delivery(queue_id: str, tail: str) -> AnyRecord | None:
     found = _DELIVERY.match(tail)
     if found is None or queue_id == NOQUEUE:
         return None
-    to, orig_to, relay, conn_use, delay, delays, tls, dsn, status, reason = found.groups("")
+    to, bare, orig_to, bare_orig, relay, conn_use, delay, delays, tls, dsn, status, reason = (
+        found.groups("")
+    )
     return Delivery(
         queue_id=queue_id,
-        recipient=to,
-        orig_to=orig_to,
+        recipient=to or bare,
+        orig_to=orig_to or bare_orig,
         relay=relay,
         conn_use=int(conn_use or 0),
         delay=float(delay),
@@ -180,8 +192,17 @@ def _delivery(queue_id: str, tail: str) -> AnyRecord | None:
         tls=tls,
         dsn=dsn,
         status=status,
-        reason=reason.removesuffix(")"),  # the text may be cut
+        reason=_reason(reason),
     )
+
+
+# Some collectors put a number behind the line.
+_BEHIND = re.compile(r"\)(?: \d+)?$")
+
+
+def _reason(text: str) -> str:
+    """The text in the outer brackets, whose closing one is lost where Postfix cut the line."""
+    return _BEHIND.sub("", text, count=1)
 
 
 def _delays(text: str) -> tuple[float, ...]:
@@ -207,7 +228,7 @@ def _message_id(queue_id: str, tail: str) -> AnyRecord | None:
     if found is None:
         return None
     raw = found[2]
-    inner = raw[1:-1] if raw.startswith("<") and raw.endswith(">") else raw
+    inner = raw[1:].partition(">")[0] if raw.startswith("<") else raw
     return MessageId(queue_id=queue_id, message_id=inner, message_id_raw=raw, resent=bool(found[1]))
 
 
@@ -232,7 +253,12 @@ def _pickup(queue_id: str, tail: str) -> AnyRecord | None:
     found = _PICKUP.match(tail)
     if found is None:
         return None
-    return Pickup(queue_id=queue_id, uid=int(found[1]), sender=found[2], orig_id=found[3] or "")
+    return Pickup(
+        queue_id=queue_id,
+        uid=int(found[1]),
+        sender=found[2] or found[3] or "",
+        orig_id=found[4] or "",
+    )
 
 
 def _removed(queue_id: str, tail: str) -> AnyRecord | None:
@@ -265,11 +291,21 @@ def _action(queue_id: str, tail: str) -> AnyRecord | None:
         return _content_action(
             queue_id, (action, content_class), content, (host, ip), _envelope(rest)
         )
+    if tail.startswith("reject: mime-error "):
+        return _mime_error(queue_id, tail)
     bare = _BARE_CONTENT_ACTION.match(tail)
     if bare is not None:
         action, content_class, content = bare.groups()
         return _content_action(queue_id, (action, content_class), content, ("", ""), None)
     return _access_action(queue_id, tail)
+
+
+def _mime_error(queue_id: str, tail: str) -> AnyRecord | None:
+    """cleanup's `reject: mime-error WHAT: TEXT from ORIGIN; …` (cleanup/cleanup_message.c)."""
+    reason, envelope = _split_envelope(tail.removeprefix("reject: mime-error "))
+    text, _, origin = reason.rpartition(" from ")
+    host, _, ip = origin.rstrip("]").partition("[")
+    return _rejected(queue_id, ("reject", "mime-error", host, ip), text, envelope)
 
 
 def _content_action(
@@ -303,8 +339,18 @@ def _access_action(queue_id: str, tail: str) -> AnyRecord | None:
     found = _ACCESS_ACTION.match(tail)
     if found is None:
         return None
-    action, where, host, ip, rest = found.groups()
+    action, where, host, ip, rest = found.groups("")
     reason, envelope = _split_envelope(rest)
+    return _rejected(queue_id, (action, where, host, ip), reason, envelope)
+
+
+def _rejected(
+    queue_id: str,
+    what: tuple[str, str, str, str],
+    reason: str,
+    envelope: re.Match[str] | None,
+) -> AnyRecord:
+    action, where, host, ip = what
     reply = _REPLY.match(reason)
     code, dsn = reply.groups("") if reply else ("", "")
     make = Reject if action.endswith("reject") else AccessAction
@@ -312,7 +358,7 @@ def _access_action(queue_id: str, tail: str) -> AnyRecord | None:
     return make(
         queue_id=queue_id,
         action=action,
-        where=where.removesuffix(" command"),
+        where=where,
         client_host=host,
         client_ip="" if ip == "unknown" else ip,
         reply_code=code,

@@ -26,12 +26,13 @@ _ISO = re.compile(
 # 2025 Sep 01 10:00:00.123: the original's template. It cuts out characters 12 to 23 of an RFC 3339
 # stamp, which are part of the offset when the clock has no fraction.
 _MAIL_LOG_FORMAT = re.compile(
-    r"(?P<day>\d{4} [A-Z][a-z]{2} [ \d]\d) (?P<time>\d\d:\d\d:\d\d)"
+    r"(?P<day>\d{4} [A-Z][a-z]{2} [ \d]?\d) (?P<time>\d\d:\d\d:\d\d)"
     r"(?:\.(?P<fraction>\d+))?(?P<offset>Z|[+-]\d\d(?::\d{0,2})?)?(?P<year>(?!))? "
 )
-# Sep  1 10:00:00 (RFC 3164), zero-padded by postlogd, with the year behind it by ctime().
+# Sep  1 10:00:00 (RFC 3164), zero-padded by postlogd, not padded by some, with the year behind it
+# by ctime().
 _BSD = re.compile(
-    r"(?P<day>[A-Z][a-z]{2} [ \d]\d) (?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
+    r"(?P<day>[A-Z][a-z]{2} [ \d]?\d) (?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
     r"(?P<offset>(?!))?(?P<year> \d{4})? "
 )
 # RFC 5424 §6, with PRI taken off: VERSION SP TIMESTAMP SP HOSTNAME SP APP-NAME SP PROCID SP MSGID.
@@ -57,7 +58,7 @@ _CUT_TAG = re.compile(
 _STAMPS = (_ISO, _MAIL_LOG_FORMAT, _BSD)
 _WHOLE = {stamp: re.compile(stamp.pattern + _HOST_AND_TAG.pattern, re.DOTALL) for stamp in _STAMPS}
 """The usual line in one match: a stamp, then host and tag."""
-_ZGREP = re.compile(r"[^\s:]+:(?=[A-Z][a-z]{2} [ \d]\d \d\d:|\d{4}[- ])")
+_ZGREP = re.compile(r"[^\s:]+:(?=[A-Z][a-z]{2} [ \d]?\d \d\d:|\d{4}[- ])")
 _SOLARIS = re.compile(r"\[ID \d+ \w+\.\w+\] ")
 _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ (.*?)\]?$", re.DOTALL)
 _SEVERITIES = frozenset("EMERG ALERT CRIT ERR ERROR WARN WARNING NOTICE INFO DEBUG".split())
@@ -151,6 +152,8 @@ class HeaderReader:
         names = self._tags.get(tag)
         if names is None:
             names = self._remember_tag(tag)
+        if text.startswith(" "):
+            text = text.lstrip(" ")
         if text.startswith("[ID "):
             text = _SOLARIS.sub("", text, count=1)
         repeat = 0
@@ -190,7 +193,7 @@ class HeaderReader:
                 date = _date_with_year(day)
                 local = datetime(*date, hour, minute, second)  # noqa: DTZ001 zone follows
             elif len(day) > 6:
-                date = int(day[-4:]), _MONTHS[day[:3]], int(day[4:6])
+                date = int(day[-4:]), _MONTHS[day[:3]], int(day[4:-5])
                 local = datetime(*date, hour, minute, second)  # noqa: DTZ001 zone follows
             else:
                 return self._yearless(day, (hour, minute, second), received_at)
@@ -202,7 +205,7 @@ class HeaderReader:
 
     def _yearless(self, day: str, time: tuple[int, int, int], received_at: int) -> int:
         """The latest year that does not put the stamp more than a day after its reception."""
-        month, number = _MONTHS[day[:3]], int(day[4:6])
+        month, number = _MONTHS[day[:3]], int(day[4:])
         latest = _EPOCH + timedelta(microseconds=received_at + _DAY)
         for year in range(latest.year + 1, max(latest.year - 9, 1), -1):
             try:
