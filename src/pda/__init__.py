@@ -15,6 +15,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       ~
       store/writer.py       a batch of events → rows, one transaction
         maillog/correlate.py  what a queue id's lines say together; its lives; bounded memory
+        maillog/lives.py      the lives of a queue id that is used again
         maillog/links.py chain.py   which queue entries are one message
         maillog/clients.py    which application sent it
         maillog/outcome.py    what became of each recipient

@@ -7,7 +7,6 @@ file is known by its content, since rotation changes its name.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import stat
@@ -17,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 _GZIP = b"\x1f\x8b"
 _HEAD = 4096
+_GZIP_FORMAT = 31  # zlib.h, inflateInit2: a gzip header and trailer around the data
 _CHUNK = 256 * 1024
+_SIP = 512
 _MOST_PER_LINE = 64 * 1024
 # 1028:1 is what gzip can do at the most, with nothing but zeros; a log gives some 11:1.
 _MOST_RATIO = 200
@@ -93,12 +94,16 @@ def newest_within(paths: list[Path], budget: int) -> list[Path]:
 
 
 def head_digest(file: LogFile) -> bytes:
-    """What a file is known by: a hash of its first 4 KiB, decompressed, and no more than it has."""
-    with _reader(file) as reader:
-        try:
-            return hashlib.blake2b(reader.read(_HEAD), digest_size=16).digest()
-        except _DAMAGED:
-            return b""
+    """What a file is known by: a hash of its first 4 KiB, unpacked; empty if they are damaged."""
+    head = b""
+    try:
+        for piece in _content(file):
+            head += piece
+            if len(head) >= _HEAD:
+                break
+    except _DAMAGED:
+        return b""
+    return hashlib.blake2b(head[:_HEAD], digest_size=16).digest()
 
 
 def read_lines(file: LogFile) -> Iterator[list[bytes]]:
@@ -106,47 +111,65 @@ def read_lines(file: LogFile) -> Iterator[list[bytes]]:
 
     Raises `BackfillError` when the rest cannot be read; all lines before it have been given.
     """
-    os.lseek(file.descriptor, 0, os.SEEK_SET)
-    rest = b""
-    with _reader(file) as reader:
-        for chunk in _chunks(reader, file):
-            *lines, rest = (rest + chunk).split(b"\n")
+    lines: list[bytes] = []
+    rest, octets = b"", 0
+    try:
+        for piece in _bounded(_content(file), file):
+            *whole, rest = (rest + piece).split(b"\n")
             rest = rest[:_MOST_PER_LINE]
-            if lines:
+            lines += whole
+            octets += len(piece)
+            if octets >= _CHUNK and lines:
                 yield lines
-    if rest:
-        yield [rest]
+                lines, octets = [], 0
+        if rest:
+            lines.append(rest)
+    except _DAMAGED as error:
+        if lines:
+            yield lines
+        raise BackfillError(
+            f"{file.name} is damaged or incomplete ({error}); what came before was imported,"
+            " import it again when it is whole"
+        ) from error
+    if lines:
+        yield lines
 
 
-def _reader(file: LogFile) -> io.BufferedIOBase | io.RawIOBase:
+def _content(file: LogFile) -> Iterator[bytes]:
+    """What a file holds, unpacked, in pieces of any size. Raises one of `_DAMAGED`."""
     os.lseek(file.descriptor, 0, os.SEEK_SET)
-    raw = os.fdopen(os.dup(file.descriptor), "rb", buffering=0)
-    if os.pread(file.descriptor, 2, 0) != _GZIP:
-        return raw
-    unpacked = igzip.IGzipFile(fileobj=raw, mode="rb")  # type: ignore[no-untyped-call]
-    unpacked.myfileobj = raw  # closed together
-    return unpacked
+    if os.pread(file.descriptor, 2, 0) == _GZIP:
+        yield from _unpacked(file.descriptor)
+        return
+    while piece := os.read(file.descriptor, _CHUNK):
+        yield piece
 
 
-def _chunks(reader: io.BufferedIOBase | io.RawIOBase, file: LogFile) -> Iterator[bytes]:
+def _unpacked(descriptor: int) -> Iterator[bytes]:
+    """What the members of a gzip file hold (RFC 1952), to within a few lines of any damage.
+
+    A file object of the library's would keep back all that it has read when damage follows.
+    """
+    member, rest = isal_zlib.decompressobj(_GZIP_FORMAT), b""
+    while packed := rest or os.read(descriptor, _SIP):
+        if member.eof:
+            packed = packed.lstrip(b"\0")  # padding
+            member = isal_zlib.decompressobj(_GZIP_FORMAT) if packed else member
+        if packed:
+            yield member.decompress(packed)
+        rest = member.unused_data
+    if not member.eof:
+        raise EOFError("it ends in the middle")
+
+
+def _bounded(pieces: Iterator[bytes], file: LogFile) -> Iterator[bytes]:
+    """Ends with an error where a small file unpacks to what no log is."""
     total, most = 0, max(file.size * _MOST_RATIO, _RATIO_FROM)
-    while True:
-        try:
-            chunk = reader.read(_CHUNK)
-        except _DAMAGED as error:
-            raise BackfillError(
-                f"{file.name} is damaged or incomplete ({error}); what came before was imported,"
-                " import it again when it is whole"
-            ) from error
-        if not chunk:
-            return
-        total += len(chunk)
+    for piece in pieces:
+        total += len(piece)
         if total > most:
-            raise BackfillError(
-                f"{file.name} unpacks to more than {_MOST_RATIO} times its size, as no log does;"
-                " what came before was imported"
-            )
-        yield chunk
+            raise OSError(f"it unpacks to more than {_MOST_RATIO} times its size, as no log does")
+        yield piece
 
 
 def _rotation(path: Path) -> int:

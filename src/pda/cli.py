@@ -222,9 +222,10 @@ def query(config_file: Path | None, /, what: str, form: str, **wanted: Any) -> N
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--unknown", is_flag=True, help="The last shapes of lines that are not known.")
 @click.pass_obj
 @_one_sentence
-def status(config_file: Path | None, *, as_json: bool) -> None:
+def status(config_file: Path | None, *, as_json: bool, unknown: bool) -> None:
     """How the running service is: listeners, lines, sizes. Status 3 if none runs.
 
     Example: pda status
@@ -237,6 +238,8 @@ def status(config_file: Path | None, *, as_json: bool) -> None:
     (body,) = _replies(settings, GetStatus())
     if as_json:
         click.echo(bytes(body).decode())
+    elif unknown:
+        output.shapes(msgspec.json.decode(body)["unknown_shapes"])
     else:
         output.status(msgspec.json.decode(body))
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,6 +21,7 @@ import msgspec
 
 Network: TypeAlias = IPv4Network | IPv6Network
 DEFAULT_FILE = Path("/etc/pda/pda.toml")
+_SOCKET_PATH_LIMIT = 107
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -190,51 +191,57 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     values = _read(path)
     mistakes: list[str] = []
     _override(values, environment, mistakes)
-    settings = _struct(Settings, values, "", mistakes)
-    if settings is not None:
-        mistakes += _semantic_mistakes(settings)
-    if mistakes or settings is None:
+    settings = _struct(Settings, values, "", mistakes) or Settings()
+    mistakes += _semantic_mistakes(settings)
+    if mistakes:
         where = f"{path or DEFAULT_FILE} and the environment"
-        raise ConfigError(f"the settings in {where} cannot be used:\n  " + "\n  ".join(mistakes))
+        each = "\n  ".join(dict.fromkeys(mistakes))
+        raise ConfigError(f"the settings in {where} cannot be used:\n  {each}")
     return settings
 
 
 def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        if not DEFAULT_FILE.exists():
-            return {}
-        path = DEFAULT_FILE
+    where = path or DEFAULT_FILE
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(where.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        if path is None and isinstance(error, FileNotFoundError):
+            return {}
+        raise ConfigError(f"{where} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+        raise ConfigError(f"{where} is not TOML: {error}") from error
 
 
-def environment_names() -> dict[str, tuple[str, str]]:
-    """`PDA_<SECTION>_<KEY>` → (section, key), for every key that a variable can set."""
-    names = {}
-    for section, kind in get_type_hints(Settings).items():
-        for field in msgspec.structs.fields(kind):
-            if _from_text(field.type) is not None:
-                names[f"PDA_{section}_{field.name}".upper()] = section, field.name
-    return names
+def environment_names() -> dict[str, tuple[str, ...]]:
+    """`PDA_<SECTION>_<KEY>` → the way to the key, for every key that a variable can set."""
+    return {"_".join(["PDA", *way]).upper(): way for way, _ in _keys(Settings)}
+
+
+def _keys(kind: type[msgspec.Struct]) -> Iterator[tuple[tuple[str, ...], Callable[[str], object]]]:
+    """The way to each key, and how a variable's text becomes its value."""
+    for field in msgspec.structs.fields(kind):
+        convert = _from_text(field.type)
+        if convert is not None:
+            yield (field.name,), convert
+        elif isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from (((field.name, *way), inner) for way, inner in _keys(field.type))
 
 
 def _override(values: dict[str, Any], environment: Mapping[str, str], mistakes: list[str]) -> None:
-    names = environment_names()
-    kinds = get_type_hints(Settings)
-    for variable, (section, key) in names.items():
+    for way, convert in _keys(Settings):
+        variable = "_".join(["PDA", *way]).upper()
         if variable not in environment:
             continue
-        fields = {field.name: field for field in msgspec.structs.fields(kinds[section])}
-        convert = _from_text(fields[key].type)
-        assert convert is not None
         try:
-            values.setdefault(section, {})[key] = convert(environment[variable])
+            value = convert(environment[variable])
         except ValueError:
             mistakes.append(f"{variable}: {environment[variable]!r} is not understood")
+            continue
+        table: Any = values
+        for name in way[:-1]:
+            table = table.setdefault(name, {}) if isinstance(table, dict) else None
+        if isinstance(table, dict):  # what stands in its place is a mistake of its own
+            table[way[-1]] = value
 
 
 def _from_text(kind: Any) -> Callable[[str], object] | None:
@@ -258,29 +265,42 @@ def _truth(text: str) -> bool:
 
 
 def _struct(kind: type[_S], values: Any, where: str, mistakes: list[str]) -> _S | None:
-    """A section, field by field, so that every mistake is found and not the first one only."""
+    """A section, field by field; None where a key that it needs cannot be used."""
     if not isinstance(values, dict):
         mistakes.append(f"{where}: a table is expected")
         return None
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
-    mistakes += [f"{_join(where, key)}: there is no such key" for key in values.keys() - fields]
-    known: dict[str, Any] = {}
-    before = len(mistakes)
-    for key in values.keys() & fields.keys():
-        known[key] = _value(fields[key].type, values[key], _join(where, key), mistakes)
+    mistakes += [
+        f"{_join(where, key)}: there is no such key" for key in values if key not in fields
+    ]
     missing = [f.name for f in fields.values() if f.required and f.name not in values]
     mistakes += [f"{_join(where, key)}: is missing" for key in missing]
-    return kind(**known) if len(mistakes) == before else None
+    read = {
+        key: _value(fields[key].type, value, _join(where, key), mistakes)
+        for key, value in values.items()
+        if key in fields
+    }
+    known = {key: value for key, value in read.items() if value is not None}
+    return kind(**known) if all(f.name in known for f in fields.values() if f.required) else None
 
 
 def _value(kind: Any, value: Any, where: str, mistakes: list[str]) -> Any:
+    """None where there is a mistake: its default stands in, so that all others are found too."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _struct(kind, value, where, mistakes)
-    if getattr(kind, "__args__", ())[:1] == (ListenerSettings,) and isinstance(value, list):
-        return tuple(
+    inner = getattr(kind, "__args__", ())
+    if inner[:1] == (ListenerSettings,) and isinstance(value, list):
+        every = [
             _struct(ListenerSettings, one, f"{where}[{n}]", mistakes)
             for n, one in enumerate(value, 1)
-        )
+        ]
+        return tuple(one for one in every if one is not None)
+    if inner[1:] == (BindingSettings,) and isinstance(value, dict):
+        each = {
+            name: _struct(BindingSettings, one, f"{where}.{name}", mistakes)
+            for name, one in value.items()
+        }
+        return {name: one for name, one in each.items() if one is not None}
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -294,36 +314,53 @@ def _join(where: str, key: str) -> str:
 
 def _semantic_mistakes(settings: Settings) -> list[str]:
     """What has the right type and still cannot work."""
-    mistakes: list[str] = []
-    for listener in settings.receive.listeners():
-        mistakes += _listener_mistakes(listener)
+    mistakes = _receive_mistakes(settings.receive)
     mistakes += _http_mistakes(settings.http)
     mistakes += _client_mistakes(settings.clients)
+    if not settings.store.path:
+        mistakes.append("store.path: is empty")
+    if len(os.fsencode(settings.control_socket)) > _SOCKET_PATH_LIMIT:
+        mistakes.append(
+            "store.path: is too long for the control socket beside it, which may have"
+            f" {_SOCKET_PATH_LIMIT} octets (unix(7)): {settings.control_socket}"
+        )
     for key, value, least in (
         ("store.readers", settings.store.readers, 1),
         ("writer.batch_lines", settings.writer.batch_lines, 1),
         ("writer.open_entries", settings.writer.open_entries, 1),
+        ("backfill.max_bytes", settings.backfill.max_bytes, 0),
         ("http.timeout_s", settings.http.timeout_s, 0.1),
     ):
-        if value < least:
+        if not value >= least:  # also what is not a number
             mistakes.append(f"{key}: must be at least {least}, not {value}")
     return mistakes
 
 
-def _listener_mistakes(listener: ListenerSettings) -> list[str]:
+def _receive_mistakes(receive: ReceiveSettings) -> list[str]:
+    """Of `[receive]`, whose settings several sockets share, and of each socket of its own."""
+    shared = receive.listeners()[: len(receive.listen)]
+    mistakes = [text for one in shared for text in _listener_mistakes(one, "receive")]
+    _try(zone, receive.zone, "receive.zone", mistakes)  # an import has it too, without any socket
+    for number, one in enumerate(receive.listener, 1):
+        mistakes += _listener_mistakes(one, f"receive.listener[{number}]")
+    return mistakes
+
+
+def _listener_mistakes(listener: ListenerSettings, where: str) -> list[str]:
     mistakes: list[str] = []
-    where = f"receive: listener {listener.listen!r}"
-    address = _try(parse_address, listener.listen, where, mistakes)
+    address = _try(parse_address, listener.listen, f"{where}.listen", mistakes)
     if address is not None and address.protocol not in {"udp", "tcp"}:
-        mistakes.append(f"{where}: must begin with udp:// or tcp://")
+        mistakes.append(f"{where}.listen: {listener.listen!r} must begin with udp:// or tcp://")
     if address is not None and not listener.allow and not address.loopback:
         mistakes.append(
-            f"{where}: can be reached from other machines; name the networks that may send to it"
-            " in allow"
+            f"{where}.listen: {listener.listen!r} can be reached from other machines; name the"
+            f" networks that may send to it in {where}.allow"
         )
     for network in listener.allow:
-        _try(ip_network, network, f"{where}: allow", mistakes)
-    _try(zone, listener.zone, f"{where}: zone", mistakes)
+        _try(ip_network, network, f"{where}.allow", mistakes)
+    if listener.max_connections < 1:
+        mistakes.append(f"{where}.max_connections: must be at least 1")
+    _try(zone, listener.zone, f"{where}.zone", mistakes)
     return mistakes
 
 
@@ -332,6 +369,8 @@ def _http_mistakes(http: HttpSettings) -> list[str]:
     if not http.bind:
         return mistakes
     address = _try(parse_address, http.bind, "http.bind", mistakes)
+    if address is not None and address.protocol:
+        mistakes.append(f"http.bind: {http.bind!r} must be an address and a port, nothing else")
     if address is not None and not address.loopback and not http.allow_plaintext:
         mistakes.append(
             f"http.bind: {http.bind} can be reached from other machines without TLS; put a proxy"
@@ -362,10 +401,11 @@ def _try(parse: Callable[[str], _T], text: str, where: str, mistakes: list[str])
 def parse_address(text: str) -> Address:
     """`PROTOCOL://HOST:PORT` or `HOST:PORT`, IPv6 in brackets. Raises ValueError."""
     protocol, separator, rest = text.rpartition("://")
-    parts = urlsplit(f"//{rest}")
     with suppress(ValueError):
+        parts = urlsplit(f"//{rest}")
         host, port = parts.hostname, parts.port
-        if host and port is not None and not parts.path and _is_host(host):
+        whole = parts.netloc == rest and "@" not in rest
+        if host and port is not None and whole and _is_host(host):
             return Address(protocol, host, port)
     example = f"{protocol}{separator}127.0.0.1:5514"
     raise ValueError(f"{text!r} is not an address like {example!r}")

@@ -121,3 +121,9 @@ def status(values: Mapping[str, Any]) -> None:
         )
     click.echo("lines: " + ", ".join(f"{n} {name}" for name, n in values["lines"].items()))
     click.echo("sizes: " + ", ".join(f"{name} {size}" for name, size in values["sizes"].items()))
+
+
+def shapes(counts: Mapping[str, int]) -> None:
+    """Shapes of lines with how often each came, the last one last."""
+    for shape, count in counts.items():
+        click.echo(f"{count:>8}  {shape}")

@@ -366,6 +366,7 @@ class Service:
             "http": self._bound,
             "listeners": self.listeners(),
             "lines": self._rooms.ingest.counters(),
+            "unknown_shapes": self._rooms.pipeline.tally.shapes,
             "sizes": self.sizes(),
             "imports": self._rooms.ingest.imports,
         }

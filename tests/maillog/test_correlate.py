@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from pda.maillog.clients import ClientRules
 from pda.maillog.correlate import Correlator
 from pda.maillog.events import Event, Life, Outcome, State
-from tests.support import LONG_ID, attempt, events, line, message
+from pda.maillog.pipeline import Pipeline
+from tests.support import LONG_ID, RULES, attempt, events, line, message
 
 SHORT_ID = "4F5C61A2"
 BOUNCE = "host mx.example.org[192.0.2.1] said: 550 5.1.1 User unknown (in reply to RCPT TO command)"
@@ -199,6 +203,50 @@ def test_equal_texts_of_a_live_stream_of_whole_seconds_are_sent_again() -> None:
     assert len(known(*[attempt(at="Mar 10 10:00:01")] * 2).only().attempts) == 1
 
 
+def test_an_alias_to_two_files_is_two_attempts() -> None:
+    record = (
+        "{}: to=<team@x.example>, relay=local, delay=0.1, delays=0.1/0/0/0, dsn=2.0.0,"
+        " status=sent (delivered to file: /var/{})"
+    )
+    one, two = (line(record.format(LONG_ID, name), program="local") for name in "ab")
+    found = known(one, two, one)
+    assert (len(found.only().attempts), found.outcome().attempts) == (2, 2)
+
+
+def test_a_repeated_hour_repeats_nothing() -> None:
+    """The same attempt, read in the hour before and in the hour after the clock went back."""
+    zone = ZoneInfo("Europe/Prague")
+    found = Known()
+    for received in ("2026-10-25T02:31:00+02:00", "2026-10-25T02:31:00+01:00"):
+        source = Pipeline(RULES).source(zone)
+        at = int(datetime.fromisoformat(received).timestamp() * 1_000_000)
+        found.add(source.read([attempt(at="Oct 25 02:30:00")], at))
+    assert len(found.only().attempts) == 1
+
+
+def test_a_repeated_line_stands_for_further_copies() -> None:
+    """rsyslog's `message repeated N times` comes behind the first one."""
+    first = attempt(at="Mar 10 10:00:01")
+    again = first.replace(b": 4jXP", b": message repeated 3 times: [ 4jXP") + b"]"
+    for live in (False, True):
+        found = known(first, again, live=live)
+        assert (len(found.only().attempts), found.outcome().attempts) == (4, 4)
+        found.add(events([first, again], live=live))
+        assert len(found.only().attempts) == 4
+
+
+def test_the_syslog_name_is_no_part_of_a_key() -> None:
+    lines = message(deliveries=[attempt().replace(b"postfix/smtp", b"postfix-10.0.0.1/smtp")])
+    assert known(*lines).outcome().state is State.DELIVERED
+    assert len(known(*lines).lives) == 1
+
+
+def test_two_hosts_may_have_equal_queue_ids() -> None:
+    lines = [attempt(), attempt().replace(b" mx1 ", b" MX2.example.org ")]
+    found = known(*lines)
+    assert sorted(life.host for life in found.lives.values()) == ["mx1", "mx2"]
+
+
 # --- Lives ------------------------------------------------------------------------------------
 
 
@@ -236,6 +284,51 @@ def test_lives_of_a_short_id_in_any_order(lines: list[bytes], cut: int) -> None:
         ("c8", ["a@x.example"]),
         ("c9", ["a@x.example"]),
     ]
+
+
+@pytest.mark.parametrize("wrong_zone_first", [False, True])
+def test_a_short_id_read_with_a_wrong_zone_has_one_life(wrong_zone_first: bool) -> None:
+    """A file without zones, read two hours off; the live stream knew them."""
+    live = events(life(10, "a@x.example"))
+    off = [
+        one.replace(b".000000+00:00", b"").replace(b"T10:", b"T12:")
+        for one in life(10, "a@x.example")
+    ]
+    file = events(off, live=False)
+    found = Known()
+    for new in (file, live) if wrong_zone_first else (live, file):
+        found.add(new)
+    assert [one[0::3] for one in found.outcomes()] == [(SHORT_ID, 1)]
+
+
+def hours_off(lines: list[bytes]) -> list[bytes]:
+    """As a file without zones says it, read two hours off."""
+    return [
+        re.sub(rb"T(\d\d)(:[\d:]+)[.\d+:]+", lambda m: b"T%02d%s" % (int(m[1]) + 2, m[2]), one)
+        for one in lines
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.permutations([*range(15)] * 2), st.integers(1, 29))
+def test_lives_of_a_short_id_read_with_a_wrong_zone_in_any_order(
+    order: list[int], cut: int
+) -> None:
+    live, file = events(THREE_LIVES), events(hours_off(THREE_LIVES), live=False)
+    parts = [[live[n] for n in one], [file[n] for n in other]]
+    found = Known()
+    for part in parts if live_first else reversed(parts):
+        found.add(part)
+    assert summaries(found) == summaries(known(*THREE_LIVES))
+
+
+def test_a_short_id_used_again_within_a_minute() -> None:
+    def short_life(second: int) -> list[bytes]:
+        lines = [one.replace(b"T08:00:0", b"T08:00:%d" % second) for one in life(8, "a@x.example")]
+        return [one.replace(b"@c8", b"@c%d" % second) for one in lines]
+
+    found = known(*short_life(0), *short_life(3))
+    assert summaries(found) == [("c0", ["a@x.example"]), ("c3", ["a@x.example"])]
 
 
 LONG_LIFE = [

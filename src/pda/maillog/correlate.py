@@ -8,7 +8,7 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from typing import TypeAlias
 
 from pda.maillog.clients import ClientRules
@@ -17,23 +17,19 @@ from pda.maillog.events import (
     Attempt,
     AttemptKey,
     Change,
-    Connected,
     EntryKey,
     Event,
     Fact,
-    HeaderInfo,
     Life,
-    MessageId,
     Outcome,
-    Pickup,
     QueueActive,
-    Removed,
     Summary,
     Wanted,
     address_key,
     is_reusable,
 )
 from pda.maillog.links import Links, Touched
+from pda.maillog.lives import life_of, life_starts, settle_zones
 from pda.maillog.outcome import (
     arrived,
     fate,
@@ -42,10 +38,7 @@ from pda.maillog.outcome import (
     summarise,
 )
 
-_SECOND = 1_000_000
-# A stamp of whole seconds and a delay of two digits tell an arrival to within 2 s.
-_SLACK = 2 * _SECOND
-# Zones differ by multiples of a quarter of an hour.
+# Zones differ by multiples of a quarter of an hour, here in ms.
 _QUARTER = 900_000
 _MOST_FACTS = 500
 
@@ -177,29 +170,37 @@ class Correlator:
         """A short id is used again: tells its lives apart by what all its lines say of time."""
         old = [(said, life) for life in lives for said in _members(life)]
         everything = [said for said, _ in old] + new
-        starts = life_starts(everything)
-        if len(starts) == 1 and len(lives) <= 1:
+        settled = settle_zones(everything)
+        starts = life_starts(settled)
+        if len(starts) == 1 and len(lives) <= 1 and settled is everything:
             life = lives[0] if lives else Life(*key, facts={}, attempts={})
             return [life], self._take(life, new, gone=[])
         homes = _homes(old, starts, lives)
         result = [homes.get(n) or Life(*key, facts={}, attempts={}) for n in range(len(starts))]
         coming: list[list[Fact | Attempt]] = [[] for _ in starts]
         leaving: dict[int, list[Attempt]] = {}
-        for said, life in old:
-            n = _life_of(said, starts)
-            if result[n] is not life:
-                _remove(life, said)
+        for (before, life), said in zip(old, settled, strict=False):
+            n = life_of(said, starts)
+            if result[n] is not life or said is not before:
+                _remove(life, before)
                 coming[n].append(said)
-                if isinstance(said, Attempt):
-                    leaving.setdefault(id(life), []).append(said)
-        for said in new:
-            coming[_life_of(said, starts)].append(said)
+                if isinstance(before, Attempt):
+                    leaving.setdefault(id(life), []).append(before)
+        for said in settled[len(old) :]:
+            coming[life_of(said, starts)].append(said)
         changes = [
             change
             for life, said_here in zip(result, coming, strict=True)
             for change in self._take(life, said_here, leaving.get(id(life), []))
         ]
+        kept = {id(life) for life in result}
+        changes += [_vacated(life) for life in lives if id(life) not in kept]
         return result, changes
+
+
+def _vacated(life: Life) -> Change:
+    """A life that turned out to be part of another one: all it had is there now."""
+    return Change(life, False, [], [], [], list(life.outcomes), vacated=True)
 
 
 def add_fact(life: Life, fact: Fact) -> bool:
@@ -251,37 +252,6 @@ def _finer(new: Fact | Attempt, known: Fact | Attempt) -> bool:
     return (new.grade, -new.at) > (known.grade, -known.at)
 
 
-def life_starts(everything: Iterable[Fact | Attempt]) -> list[int]:
-    """When the lives of a queue id began, ascending, by what its lines say.
-
-    `client=` and pickup's line stand at a beginning; an attempt tells its own arrival. What else
-    a message begins with counts where no such line was seen since the entry was last removed.
-    """
-    facts = sorted((s for s in everything if isinstance(s, Fact)), key=lambda fact: fact.at)
-    points = [fact.at for fact in facts if isinstance(fact.record, Connected | Pickup)]
-    points += [arrived(said) for said in everything if isinstance(said, Attempt)]
-    starts = _clusters(points)
-    removed = [fact.at for fact in facts if isinstance(fact.record, Removed)]
-    for fact in facts:
-        if not isinstance(fact.record, MessageId | QueueActive | HeaderInfo):
-            continue
-        last = max((s for s in starts if s <= fact.at + _SLACK), default=None)
-        if last is None or any(last < end < fact.at - _SLACK for end in removed):
-            starts = sorted([*starts, fact.at])
-    return starts or [facts[0].at]
-
-
-def _clusters(points: list[int]) -> list[int]:
-    points.sort()
-    return points[:1] + [b for a, b in pairwise(points) if b - a > _SLACK]
-
-
-def _life_of(said: Fact | Attempt, starts: list[int]) -> int:
-    """The index of the life that holds this line's own time."""
-    at = arrived(said) if isinstance(said, Attempt) else said.at
-    return max((n for n, start in enumerate(starts) if start <= at + _SLACK), default=0)
-
-
 def _members(life: Life) -> list[Fact | Attempt]:
     return [*life.facts.values(), *life.attempts.values()]
 
@@ -293,7 +263,7 @@ def _homes(
     votes: dict[tuple[int, int], int] = {}
     where = {id(life): n for n, life in enumerate(lives)}
     for said, life in old:
-        pair = _life_of(said, starts), where[id(life)]
+        pair = life_of(said, starts), where[id(life)]
         votes[pair] = votes.get(pair, 0) + 1
     homes: dict[int, Life] = {}
     for n, known in sorted(votes, key=lambda pair: (-votes[pair], pair)):

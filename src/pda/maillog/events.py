@@ -422,6 +422,8 @@ class Change(msgspec.Struct, frozen=True):
     """With the recipient as compared."""
     gone_outcomes: list[str]
     """Recipients that this life no longer has."""
+    vacated: bool = False
+    """Nothing is left of this life."""
 
 
 # Short ids are `%05X` microseconds + `%lX` inode (global/mail_queue.c): no other alphabet has only

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from hashlib import blake2b
 from typing import Protocol
@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from pda.maillog import postfix
+from pda.maillog.bounce import mask
 from pda.maillog.events import (
     SUBSECOND,
     AnyRecord,
@@ -28,6 +29,7 @@ from pda.maillog.events import (
     Ignored,
     Unknown,
     Verdict,
+    is_reusable,
 )
 from pda.maillog.syslog import HeaderReader
 
@@ -37,6 +39,9 @@ PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cache
 _COMPLETE = re.compile(rb".*(?:\)|>|: removed)", re.DOTALL)
 # At the door there is no queue entry yet; some logs have lost the ids.
 _WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
+_MOST_SHAPES, _SHAPE = 100, 200
+_MOST_REPEATS = 1000
+_SAME_LIFE = 2_000_000
 _MOST_TEXTS = 200_000
 
 
@@ -80,6 +85,17 @@ class Tally(msgspec.Struct):
     """Cut off at the end of a stream."""
     kinds: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     """By program and kind of record."""
+    shapes: dict[str, int] = {}
+    """The last distinct shapes of unknown lines, masked, and how often each came."""
+
+    def note_unknown(self, program: str, text: str) -> None:
+        """Counts a line whose form is not known, and keeps its shape."""
+        self.unknown += 1
+        self.kinds[program, "unknown"] += 1
+        shape = f"{program}: {mask(text[:_SHAPE])[:_SHAPE]}"
+        self.shapes[shape] = self.shapes.pop(shape, 0) + 1  # now the last one
+        if len(self.shapes) > _MOST_SHAPES:
+            del self.shapes[next(iter(self.shapes))]
 
     @property
     def lines(self) -> int:
@@ -117,22 +133,21 @@ class Source:
     def __init__(self, pipeline: Pipeline, headers: HeaderReader, *, live: bool) -> None:
         self._pipeline = pipeline
         self._headers = headers
-        self._seen: dict[tuple[str, str, int], int] | None = None if live else {}
+        self._seen: dict[tuple[str, str, int], tuple[int, int]] | None = None if live else {}
 
     def read(self, lines: Iterable[bytes], received_at: int) -> list[Event]:
         """The events in these lines, in their order.
 
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
-        tally, events = self._pipeline.tally, []
+        tally = self._pipeline.tally
+        events: list[Event] = []
         for line in lines:
             header = self._headers.read(line.decode("utf-8", "backslashreplace"), received_at)
             if header is None:
                 tally.headerless += 1
                 continue
-            event = self._event(header, postfix.read(header), tally)
-            if event is not None:
-                events.append(event)
+            events += self._events(header, postfix.read(header), tally)
         return events
 
     def read_partial(self, line: bytes, received_at: int) -> list[Event]:
@@ -142,45 +157,61 @@ class Source:
         self._pipeline.tally.incomplete += 1
         return []
 
-    def _event(self, header: Header, record: AnyRecord, tally: Tally) -> Event | None:
+    def _events(self, header: Header, record: AnyRecord, tally: Tally) -> Sequence[Event]:
+        """The event of a line; none, or several where a line stands for others."""
         if isinstance(record, Ignored):
             tally.ignored += 1
-            return None
+            return ()
         if isinstance(record, Unknown):
-            tally.unknown += 1
-            tally.kinds[header.program, "unknown"] += 1
-            return None
+            tally.note_unknown(header.program, header.text)
+            return ()
         tally.kinds[header.program, type(record).__name__] += 1
         if record.queue_id in _WITHOUT_ENTRY:
             tally.at_the_door += 1
-            return None
+            return ()
         tally.events += 1
         host = self._pipeline.host(header.hostname)
         if isinstance(record, Delivery) and record.status not in PROBES:
-            return Event(host, record.queue_id, self._attempt(host, header, record))
-        return Event(
-            host, record.queue_id, Fact(header.at, header.grade, header.syslog_name, record)
-        )
+            attempts = self._attempts(host, header, record)
+            return [Event(host, record.queue_id, attempt) for attempt in attempts]
+        fact = Fact(header.at, header.grade, header.syslog_name, record)
+        return (Event(host, record.queue_id, fact),)
 
-    def _attempt(self, host: str, header: Header, delivery: Delivery) -> Attempt:
+    def _attempts(self, host: str, header: Header, delivery: Delivery) -> list[Attempt]:
         digest = text_digest(postfix.body(header.text))
-        copy = 0
-        if self._seen is not None and not header.grade & SUBSECOND:
-            copy = self._occurrence((host, delivery.queue_id, digest))
-        verdict = None
-        if delivery.status != "sent":
-            verdict = self._pipeline.rules.classify(
-                Failure(delivery.reason, delivery.dsn, delivery.status, delivery.relay)
-            )
-        return Attempt(digest, copy, header.at, header.grade, header.program, delivery, verdict)
+        at, grade = header.at, header.grade
+        if header.repeat:
+            # The one before was written out; of the others only the number is known.
+            at, grade = at // 1_000_000 * 1_000_000, grade & ~SUBSECOND
+            copies = range(1, min(header.repeat, _MOST_REPEATS) + 1)
+        else:
+            copies = range(1)
+        if self._seen is not None and not grade & SUBSECOND:
+            first = self._occurrences((host, delivery.queue_id, digest), at, len(copies))
+            copies = range(first, first + len(copies))
+        verdict = self._verdict(delivery)
+        return [
+            Attempt(digest, copy, at, grade, header.program, delivery, verdict) for copy in copies
+        ]
 
-    def _occurrence(self, text: tuple[str, str, int]) -> int:
-        """How often this file has said this; equal texts of an entry stand close together."""
+    def _verdict(self, delivery: Delivery) -> Verdict | None:
+        if delivery.status == "sent":
+            return None
+        failure = Failure(delivery.reason, delivery.dsn, delivery.status, delivery.relay)
+        return self._pipeline.rules.classify(failure)
+
+    def _occurrences(self, text: tuple[str, str, int], at: int, more: int) -> int:
+        """How often this file has said this of this life; equal texts of one stand close together.
+
+        An id that is used again may meet the same text in another life.
+        """
         assert self._seen is not None
         if len(self._seen) >= _MOST_TEXTS:
             self._seen = dict(list(self._seen.items())[_MOST_TEXTS // 2 :])
-        before = self._seen.get(text, 0)
-        self._seen[text] = before + 1
+        before, last_at = self._seen.get(text, (0, at))
+        if abs(at - last_at) > _SAME_LIFE and is_reusable(text[1]):
+            before = 0
+        self._seen[text] = before + more, at
         return before
 
 

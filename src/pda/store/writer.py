@@ -51,6 +51,8 @@ class Batch(msgspec.Struct):
     names: list[tuple[str, int, str]] = []
     verdicts: list[tuple[int, Verdict]] = []
     entries: list[Row] = []
+    vacated: list[Row] = []
+    """Ids of entries that turned out to be part of others."""
     attempts: dict[tuple[int, int, int], Row | None] = {}
     outcomes: dict[tuple[int, str], Row | None] = {}
     """None: the row has to go."""
@@ -119,6 +121,8 @@ class Writer:
                 "INSERT INTO verdict VALUES (?, ?, ?, ?)",
                 (number, verdict.bounce_type, verdict.category, verdict.rule),
             )
+        for table, column in (("entry", "id"), ("attempt", "entry_id"), ("outcome", "entry_id")):
+            many(f"DELETE FROM {table} WHERE {column}=?", batch.vacated)
         many("INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", batch.entries)
         many(
             "DELETE FROM attempt WHERE entry_id=? AND digest=? AND copy=?",
@@ -142,6 +146,9 @@ class Writer:
 
     def _add(self, batch: Batch, change: Change) -> None:
         life = change.life
+        if change.vacated:
+            batch.vacated.append((life.entry_id,))
+            return
         if not life.entry_id:
             self._last_entry += 1
             life.entry_id = self._last_entry
