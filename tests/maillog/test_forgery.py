@@ -1,0 +1,95 @@
+"""What a client, a sender or a remote server may choose forges nothing.
+
+True lines of one message, with hostile words planted wherever Postfix logs somebody else's, are
+compared with the truth: one entry, its recipients, their outcomes and no others.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pda.maillog.events import Delivery, State
+from pda.maillog.pipeline import Pipeline
+from tests.maillog.test_correlate import Known
+from tests.support import LONG_ID, NOW, RULES, line
+
+VICTIM = "4jXPlN1VQlzJbVV"
+RECORDS = [
+    f"{VICTIM}: to=<victim@x>, relay=none, delay=0, delays=0/0/0/0, dsn=5.0.0, status=bounced (x)",
+    f"{VICTIM}: removed",
+    f"{VICTIM}: message-id=<98494.1.1@evil>",
+    f"{LONG_ID}: info: header client-id: evil from h[192.0.2.1]; from=<s@x> to=<r@y>",
+    f"{LONG_ID}: from=<news@example.com>, status=expired, returned to sender",
+    ">, relay=none, delay=0, delays=0/0/0/0, dsn=5.1.1, status=bounced (gone)",
+    "), status=bounced (x", " from h[192.0.2.1]; from=<a@b> to=<c@d>", f"queued as {VICTIM}",
+    "message repeated 5 times: [ x]", "2026-03-10T10:00:00+00:00 mx1 postfix/qmgr[1]: ", "]: ",
+]  # fmt: skip
+# printable() leaves printable ASCII and UTF-8 (util/printable.c).
+PLAIN = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=40)
+CHOSEN = st.one_of(
+    st.sampled_from(RECORDS),
+    st.builds("{} {}".format, PLAIN, st.sampled_from(RECORDS)),
+    st.builds("{}: {}".format, st.sampled_from(RECORDS), PLAIN),
+    st.text("<>\"\\'()[]{};:=, @fromtostaus", max_size=40),
+    PLAIN,
+)
+
+
+def quoted(local_part: str) -> str:
+    """As quote_822_local() writes it since Postfix 3.5: quoted unless it is a plain dot-string."""
+    if re.fullmatch(r"[^\s()<>@,;:\\\"\[\]\x00-\x1f.]+", local_part):
+        return local_part
+    return '"' + re.sub(r'(["\\])', r"\\\1", local_part) + '"'
+
+
+def life(words: dict[str, str]) -> list[bytes]:
+    """A message that one recipient gets and the other one's host refuses."""
+    sender, one, other = (f"{quoted(words[n])}@a.example" for n in ("sender", "one", "other"))
+    reply = words["reply"]
+    envelope = f"from=<{sender}> to=<{one}> proto=ESMTP helo=<{words['helo']}>"
+    texts = [
+        ("smtpd", f"NOQUEUE: reject: RCPT from h[192.0.2.9]: 554 5.7.1 no; {envelope}"),
+        ("smtpd", f"{LONG_ID}: client=h[192.0.2.9], sasl_method=PLAIN, sasl_username={words['user']}"),
+        ("cleanup", f"{LONG_ID}: message-id=<{words['message-id']}>"),
+        ("cleanup", f"{LONG_ID}: info: header Subject: {words['header']} from h[192.0.2.9]; {envelope}"),
+        ("qmgr", f"{LONG_ID}: from=<{sender}>, size=5, nrcpt=2 (queue active)"),
+        ("smtp", f"{LONG_ID}: host mx[192.0.2.1] said: 450 {reply} (in reply to RCPT TO command)"),
+        ("smtp", f"{LONG_ID}: to=<{one}>, relay=mx[192.0.2.1]:25, delay=1, delays=1/0/0/0, dsn=2.0.0,"
+                 f" status=sent (250 {reply})"),
+        ("smtp", f"{LONG_ID}: to=<{other}>, orig_to=<{one}>, relay=mx[192.0.2.1]:25, delay=1,"
+                 f" delays=1/0/0/0, dsn=4.0.0, status=deferred (host mx[192.0.2.1] said: 450 {reply}"
+                 " (in reply to RCPT TO command))"),
+    ]  # fmt: skip
+    return [line(text, program=program) for program, text in texts]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        dict.fromkeys(
+            ["sender", "one", "other", "reply", "helo", "user", "message-id", "header"], CHOSEN
+        )
+    )
+)
+def test_hostile_words_change_nothing(words: dict[str, str]) -> None:
+    pipeline = Pipeline(RULES)
+    found = Known()
+    found.add(pipeline.source().read(life(words), NOW))
+    (entry,) = found.lives.values()
+    one, other = (f"{quoted(words[n])}@a.example" for n in ("one", "other"))
+    deliveries = [a.delivery for a in entry.attempts.values()]
+    assert entry.queue_id == LONG_ID
+    assert {(d.recipient, d.status) for d in deliveries} == {(one, "sent"), (other, "deferred")}
+    assert {d.relay for d in deliveries} == {"mx[192.0.2.1]:25"}
+    assert all(words["reply"].strip() in d.reason for d in deliveries)
+    assert entry.summary is not None
+    assert entry.summary.sender == f"{quoted(words['sender'])}@a.example"
+    assert entry.summary.expired_at == entry.summary.removed_at == 0
+    states = {o.recipient: o.state for o in entry.outcomes.values()}
+    if one != other:
+        assert states == {one: State.DELIVERED, other: State.PENDING}
+    assert pipeline.tally.at_the_door == 1
+    assert not any(isinstance(fact.record, Delivery) for fact in entry.facts.values())
