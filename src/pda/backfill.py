@@ -28,7 +28,7 @@ _MOST_PER_LINE = 64 * 1024
 _MOST_RATIO = 200
 _RATIO_FROM = 16 * 1024 * 1024
 _DAMAGED: Any = (OSError, EOFError, zlib.error, isal_zlib.error)
-_NUMBER = re.compile(r"\.(\d+)(?:\.gz)?$")
+_NUMBER = re.compile(r"\.(\d{1,5})(?:\.gz)?$")  # more digits are a date (logrotate's dateext)
 
 
 class BackfillError(Exception):
@@ -74,19 +74,19 @@ def open_log(path: Path) -> LogFile:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise BackfillError(f"{path} is not a file: name the files in it")
-    return LogFile(str(path), descriptor)
+    return LogFile(os.fsencode(path).decode("utf-8", "backslashreplace"), descriptor)
 
 
 def oldest_first(paths: Iterable[Path]) -> list[Path]:
     """By the number that rotation gave them (greater is older), then by modification time."""
-    return sorted(paths, key=lambda path: (-_rotation(path), _modified(path), path.name))
+    return sorted(paths, key=lambda path: (-_rotation(path), _stat(path)[1], path.name))
 
 
 def newest_within(paths: list[Path], budget: int) -> list[Path]:
     """Of files in order, the newest ones whose sizes together stay within so many octets."""
     kept: list[Path] = []
     for path in reversed(paths):
-        budget -= path.stat().st_size if path.exists() else 0
+        budget -= _stat(path)[0]
         if budget < 0:
             break
         kept.insert(0, path)
@@ -152,11 +152,13 @@ def _unpacked(descriptor: int) -> Iterator[bytes]:
     """
     member, rest = isal_zlib.decompressobj(_GZIP_FORMAT), b""
     while packed := rest or os.read(descriptor, _SIP):
+        rest = b""
         if member.eof:
             packed = packed.lstrip(b"\0")  # padding
-            member = isal_zlib.decompressobj(_GZIP_FORMAT) if packed else member
-        if packed:
-            yield member.decompress(packed)
+            if not packed:
+                continue
+            member = isal_zlib.decompressobj(_GZIP_FORMAT)
+        yield member.decompress(packed)
         rest = member.unused_data
     if not member.eof:
         raise EOFError("it ends in the middle")
@@ -177,8 +179,10 @@ def _rotation(path: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _modified(path: Path) -> int:
+def _stat(path: Path) -> tuple[int, int]:
+    """Octets and modification time; opening tells what is wrong with a file that has none."""
     try:
-        return path.stat().st_mtime_ns
+        found = path.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return found.st_size, found.st_mtime_ns

@@ -25,7 +25,7 @@ from pda.ingest import ImportState
 from pda.maillog import postfix
 from pda.maillog.syslog import HeaderReader
 from pda.store import queries
-from pda.store.database import StoreError, find_key, make_key, open_reader
+from pda.store.database import DatabaseError, StoreError, find_key, make_key, open_reader
 from pda.store.queries import Filter, UserRow
 from pda.times import moment, rfc3339
 
@@ -42,6 +42,12 @@ def _one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
             return command(*args, **kwargs)
         except (ConfigError, StoreError, BackfillError) as error:
             raise click.ClickException(str(error)) from None
+        except DatabaseError as error:
+            raise click.ClickException(f"the database cannot be used: {error}") from None
+        except BaseExceptionGroup as group:  # Trio puts the interruption into one
+            if group.subgroup(KeyboardInterrupt) is None:
+                raise
+            raise click.Abort from None
 
     return run
 
@@ -98,6 +104,14 @@ def backfill(config_file: Path | None, files: tuple[Path, ...]) -> None:
     paths = oldest_first(files) if files else service.configured_logs(settings.backfill)
     if files and settings.backfill.max_bytes:
         paths = newest_within(paths, settings.backfill.max_bytes)
+        if left_out := len(files) - len(paths):
+            click.echo(f"{left_out} older files are left out: backfill.max_bytes", err=True)
+    if not paths:
+        where = settings.backfill
+        raise BackfillError(
+            "there is no log to import"
+            + ("" if files else f": no file in {where.directory} is named {where.pattern}")
+        )
     sock = control.running(settings.control_socket)
     if sock is None:
         states = service.import_alone(settings, paths, output.Progress().report)
@@ -116,11 +130,13 @@ def _hand_over(settings: Settings, path: Path) -> ImportState:
         file = open_log(path)
     except BackfillError as error:
         return ImportState(str(path), 0, error=str(error))
-    state = ImportState(str(path), file.size, error="the service did not answer")
+    state = ImportState(file.name, file.size)
     try:
-        for reply in _replies(settings, ImportFile(str(path)), [file.descriptor]):
+        for reply in _replies(settings, ImportFile(file.name), [file.descriptor]):
             state = msgspec.json.decode(reply, type=ImportState)
             progress.report(state)
+    except StoreError as error:
+        state.error = f"{path}: {error}"
     finally:
         file.close()
     return state
@@ -132,10 +148,16 @@ def _replies(
     sock = control.running(settings.control_socket)
     if sock is None:
         raise StoreError("the service has stopped meanwhile: try again")
-    for reply in control.ask(sock, order, descriptors):
-        if reply.error:
-            raise StoreError(reply.error)
-        yield reply.body
+    try:
+        for reply in control.ask(sock, order, descriptors):
+            if reply.error:
+                raise StoreError(reply.error)
+            yield reply.body
+            if reply.final:
+                return
+    except OSError as error:
+        raise StoreError(f"the service does not answer: {error.strerror}") from None
+    raise StoreError("the service has stopped meanwhile: try again")
 
 
 @main.command()
@@ -153,10 +175,9 @@ def parse(zone: str, hostname: str, source: BinaryIO) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--zone") from None
     now = int(datetime.now(UTC).timestamp() * 1_000_000)
-    encoder = msgspec.json.Encoder()
     for line in source:
-        text = line.decode("utf-8", "backslashreplace").rstrip("\n")
-        sys.stdout.buffer.write(encoder.encode(parsed(reader, text, now)) + b"\n")
+        text = line.decode("utf-8", "backslashreplace").removesuffix("\n")
+        sys.stdout.buffer.write(output.json_line(parsed(reader, text, now)))
 
 
 def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
@@ -183,9 +204,12 @@ def _moment(_: click.Context, option: click.Parameter, text: str | None) -> int 
     if text is None:
         return None
     try:
-        return moment(text)
+        at = moment(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param=option) from None
+    if abs(at) >= 2**63:
+        raise click.BadParameter(f"{text} is no time", param=option)
+    return at
 
 
 @main.command()
@@ -271,8 +295,8 @@ def add_user(
 
     if (role == "client") != bool(client):
         raise click.UsageError("role client needs --client, and no other role has it")
-    if ":" in name:
-        raise click.UsageError("a user name has no colon (RFC 7617)")
+    if not name or ":" in name or not name.isprintable():
+        raise click.UsageError("a user name has neither colons nor control characters (RFC 7617)")
     settings = config.load(config_file)
     password = _password(from_stdin=password_stdin)
     new = UserRow(name, hash_password(password), role, client)
@@ -286,7 +310,10 @@ def add_user(
 
 def _password(*, from_stdin: bool) -> str:
     if from_stdin:
-        password = sys.stdin.readline().rstrip("\n")
+        try:
+            password = click.get_binary_stream("stdin").readline().decode().rstrip("\n")
+        except UnicodeDecodeError:
+            raise click.UsageError("the password is not UTF-8") from None
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     if not password:

@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +22,10 @@ import trio
 log = logging.getLogger(__name__)
 
 _MOST_OCTETS = 64 * 1024
+
+
+class CallerGoneError(OSError):
+    """Who gave the order waits for no answer any more."""
 
 
 class GetStatus(msgspec.Struct, frozen=True, tag="status"):
@@ -56,7 +61,7 @@ class Reply(msgspec.Struct, frozen=True):
 Handler: TypeAlias = Callable[
     [Order, list[int], Callable[[Reply], Awaitable[None]]], Awaitable[None]
 ]
-"""Takes an order, its descriptors (to be closed), and a way to answer."""
+"""Takes an order, its descriptors (to be closed), and a way to answer (`CallerGoneError`)."""
 
 
 async def serve(
@@ -74,12 +79,11 @@ async def serve(
     finally:
         os.umask(before)
     sock.listen()
-    task_status.started()
     try:
-        async with trio.open_nursery() as nursery:
-            while True:
-                peer, _ = await sock.accept()
-                nursery.start_soon(_one, peer, handle)
+        # It also outlasts the moments in which the process has no descriptor left.
+        await trio.serve_listeners(
+            partial(_one, handle), [trio.SocketListener(sock)], task_status=task_status
+        )
     finally:
         sock.close()
         _remove(path)
@@ -90,27 +94,46 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-async def _one(peer: trio.socket.SocketType, handle: Handler) -> None:
+async def _one(handle: Handler, stream: trio.SocketStream) -> None:
     """One connection brings one order."""
+    peer = stream.socket
 
     async def answer(reply: Reply) -> None:
         data = msgspec.json.encode(reply) + b"\n"
-        while data:
-            data = data[await peer.send(data) :]
-
-    with peer, suppress(OSError):
-        data, ancillary, _, _ = await peer.recvmsg(_MOST_OCTETS, socket.CMSG_SPACE(4))
-        descriptors = _descriptors(ancillary)
         try:
-            order: Order = msgspec.json.decode(data, type=Order)
-        except msgspec.DecodeError as error:
+            while data:
+                data = data[await peer.send(data) :]
+        except OSError as error:
+            raise CallerGoneError from error
+
+    with peer, suppress(CallerGoneError):
+        try:
+            order, descriptors = await _receive(peer)
+        except (OSError, ValueError, msgspec.DecodeError) as error:
             await answer(Reply(final=True, error=f"the order is not understood: {error}"))
             return
         try:
             await handle(order, descriptors, answer)
+        except CallerGoneError:
+            raise
         except Exception as error:  # an order that fails must not end the service
             log.exception("the order %s failed", type(order).__name__)
             await answer(Reply(final=True, error=f"the service failed: {error}"))
+
+
+async def _receive(peer: trio.socket.SocketType) -> tuple[Order, list[int]]:
+    """An order, with one descriptor if it is about a file. Raises ValueError, keeps none then."""
+    data, ancillary, _, _ = await peer.recvmsg(_MOST_OCTETS, socket.CMSG_SPACE(4))
+    descriptors = _descriptors(ancillary)
+    try:
+        order: Order = msgspec.json.decode(data, type=Order)
+        if len(descriptors) != isinstance(order, ImportFile):
+            raise ValueError(f"{len(descriptors)} descriptors came with it")  # noqa: TRY301
+    except (ValueError, msgspec.DecodeError):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    return order, descriptors
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -2,15 +2,21 @@
 
 Owns the batches, their order, and what happens when the disk refuses them: nothing is dropped,
 the same transaction is tried again, and all that waits behind it waits. Knows no socket.
+
+One thread at a time computes, whichever hop it works for: each row that is bound lets go of
+Python's lock, and beside a busy thread it would wait 5 ms to have it back. Only a commit, which
+encrypts and waits for the disk without that lock, goes on beside the reading of the next lines.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -23,8 +29,14 @@ from pda.store.database import DatabaseError, Row
 from pda.store.writer import Batch, Writer
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 _RETRY_S = 1.0
+_MOST_EVENTS = 25_000
+"""In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
+_QUEUED_WORK = 8
+"""Batches that may be read while a transaction is committed."""
 _GIVE_UP_S = 20.0
 """How long a stop waits for a disk that refuses to be written."""
 
@@ -33,8 +45,19 @@ class Work(msgspec.Struct):
     """Events to be stored, and who is to know when they are."""
 
     events: list[Event]
+    live: bool = False
+    """Somebody may wait to see it."""
     imported: Row | None = None
     done: trio.Event | None = None
+
+
+class Pending(msgspec.Struct):
+    """What was inserted and is to be committed."""
+
+    batches: list[Batch] = []
+    events: int = 0
+    live: bool = False
+    done: list[trio.Event] = []
 
 
 class WriterState(msgspec.Struct):
@@ -81,8 +104,9 @@ class Ingest:
         self._zone_of = zone_of
         self._batch_lines = batch_lines
         self._sources: dict[tuple[str, str], Source] = {}
-        # One batch is being read while another one is written.
-        self._send, self._receive = trio.open_memory_channel[Work](1)
+        self._send, self._receive = trio.open_memory_channel[Work](_QUEUED_WORK)
+        self._pending = Pending()
+        self._computing = trio.CapacityLimiter(1)
         self._stopping = trio.Event()
         self._writing = trio.Lock()
 
@@ -91,28 +115,49 @@ class Ingest:
         async with self._send.clone() as send, channel:
             async for first in channel:
                 batches = self._take(channel, first)
-                events = await trio.to_thread.run_sync(self._events, batches)
+                events = await self._compute(self._events, batches)
                 if events:
-                    await send.send(Work(events))
+                    await send.send(Work(events, live=True))
 
     async def write(self) -> None:
-        """Second hop: one transaction at a time, until nobody can send any more."""
+        """Second hop: batches into transactions, until nobody can send any more."""
         async with self._receive:
             async for work in self._receive:
                 async with self._writing:
-                    await self._store(work)
+                    await self._insert(work)
+                    if self._is_due():
+                        await self._commit()
+        await self._commit()
 
     async def exclusively(self, order: Callable[[], None]) -> None:
         """Runs something else that writes, between two transactions."""
         async with self._writing:
+            await self._commit()
             await trio.to_thread.run_sync(order)
 
-    async def _store(self, work: Work) -> None:
-        batch = await trio.to_thread.run_sync(self._writer.prepare, work.events)
+    async def _compute(self, function: Callable[[_T], _R], argument: _T) -> _R:
+        return await trio.to_thread.run_sync(function, argument, limiter=self._computing)
+
+    async def _insert(self, work: Work) -> None:
+        pending = self._pending
+        batch = await self._compute(self._writer.prepare, work.events)
         batch.imported = work.imported
-        await self._commit(batch, len(work.events))
+        pending.batches.append(batch)
+        pending.events += len(work.events)
+        pending.live |= work.live
         if work.done is not None:
-            work.done.set()
+            pending.done.append(work.done)
+        try:
+            await self._compute(self._writer.insert, batch)
+        except DatabaseError:
+            log.debug("rows were refused; the commit inserts them again, and says so")
+
+    def _is_due(self) -> bool:
+        """An import fills its transactions; live lines wait for no more than what is there."""
+        pending = self._pending
+        if pending.done or pending.events >= _MOST_EVENTS:
+            return True
+        return pending.live and not self._receive.statistics().current_buffer_used
 
     def closing(self) -> None:
         """Nobody but those who have begun already will send."""
@@ -129,9 +174,9 @@ class Ingest:
         head = await trio.to_thread.run_sync(head_digest, file)
         async with self._send.clone() as send:
             batches = read_lines(file)
+            read = partial(source.read, received_at=file.written_at)
             while (lines := await trio.to_thread.run_sync(_next, batches, state)) is not None:
-                read = partial(source.read, lines, file.written_at)
-                events = await trio.to_thread.run_sync(read)
+                events = await self._compute(read, lines)
                 state.lines += len(lines)
                 state.events += len(events)
                 if events:
@@ -150,7 +195,7 @@ class Ingest:
         now = time.time_ns() // 1000
         complete = not state.error
         row = (None, state.name, head, state.size, state.lines, state.events, complete, now)
-        await send.send(Work([], row, done))
+        await send.send(Work([], imported=row, done=done))
         await done.wait()
 
     def _take(self, channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
@@ -181,29 +226,36 @@ class Ingest:
             self._sources[zone, hostname] = source
         return source
 
-    async def _commit(self, batch: Batch, events: int) -> None:
+    async def _commit(self) -> None:
+        pending, self._pending = self._pending, Pending()
+        if pending.batches and not await self._is_committed(pending.batches):
+            self.writer_state.lost_events += pending.events
+        for done in pending.done:
+            done.set()
+
+    async def _is_committed(self, batches: list[Batch]) -> bool:
+        """Tries until the disk takes them; not for ever when the service has to stop."""
         state = self.writer_state
-        given_up_at = None
+        give_up_at = math.inf
         while True:
             begun = time.perf_counter()
             try:
-                await trio.to_thread.run_sync(self._writer.commit, batch)
+                await trio.to_thread.run_sync(self._writer.commit, *batches)
             except DatabaseError as error:
                 self._refused(error)
                 if self._stopping.is_set():
-                    given_up_at = given_up_at or trio.current_time() + _GIVE_UP_S
-                    if trio.current_time() >= given_up_at:
-                        state.lost_events += events
-                        return
+                    give_up_at = min(give_up_at, trio.current_time() + _GIVE_UP_S)
+                    if trio.current_time() >= give_up_at:
+                        return False
                 await trio.sleep(_RETRY_S)
                 continue
             state.seconds += time.perf_counter() - begun
             state.commits += 1
-            state.attempts += batch.new_attempts
+            state.attempts += sum(batch.new_attempts for batch in batches)
             if state.refused:
                 log.warning("the database can be written again")
                 state.refused = ""
-            return
+            return True
 
     def _refused(self, error: Exception) -> None:
         state = self.writer_state

@@ -7,6 +7,7 @@ shown, not obeyed, and a cell of a CSV file never becomes a formula.
 from __future__ import annotations
 
 import csv
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,26 +16,36 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pda.ingest import ImportState
 from pda.times import rfc3339
 
 _TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
+_ANY_WIDTH = 1_000_000
 _HIDDEN = frozenset(["orig_to", "message_id", "rule", "host", "change", "claimed_id"])
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What JSON allows in a string and a terminal obeys: DEL, C1 (U+009B begins a sequence), and what
+# turns the direction of writing or ends a line.
+_OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def rows(found: Sequence[msgspec.Struct], form: str) -> None:
     """Prints values of one kind as `table`, `ndjson` or `csv`."""
     if form == "ndjson":
         for row in found:
-            sys.stdout.write(msgspec.json.encode(_values(row)).decode() + "\n")
+            sys.stdout.buffer.write(json_line(_values(row)))
     elif form == "csv":
         _csv(found)
     else:
         _table(found)
+
+
+def json_line(value: object) -> bytes:
+    """A value as JSON (UTF-8) on a line of its own, harmless to a terminal."""
+    text = msgspec.json.encode(value).decode()
+    return (_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n").encode()
 
 
 def _values(row: msgspec.Struct) -> dict[str, Any]:
@@ -56,7 +67,9 @@ def _csv(found: Sequence[msgspec.Struct]) -> None:
 
 def _cell(value: object) -> object:
     """A spreadsheet takes text that begins so for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    return f"'{plain(value)}" if value.startswith(_FORMULA) else plain(value)
 
 
 def _table(found: Sequence[msgspec.Struct]) -> None:
@@ -68,16 +81,28 @@ def _table(found: Sequence[msgspec.Struct]) -> None:
     for row in found:
         values = _values(row)
         table.add_row(*[_visible(values[name]) for name in names])
-    console = Console()
-    console.print(table, soft_wrap=not console.is_terminal)
+    _print(table)
     click.echo(f"{len(found)} rows", err=True)
 
 
-def _visible(value: object) -> str:
-    """Text for a terminal: no markup, no control characters."""
-    if value is None:
-        return ""
-    return escape("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value)))
+def _print(table: Table) -> None:
+    """As wide as the terminal; in a file or pipe nothing is cut."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _ANY_WIDTH
+    console.print(table)
+
+
+def _visible(value: object) -> Text:
+    """A cell: text, in which nothing is markup."""
+    return Text("" if value is None else plain(str(value)))
+
+
+def plain(text: str) -> str:
+    """Text for a terminal: control characters are shown, not obeyed."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class Progress:
@@ -91,7 +116,7 @@ class Progress:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + 1
-            click.echo(f"{state.name}: {state.lines} lines", err=True)
+            click.echo(f"{plain(state.name)}: {state.lines} lines", err=True)
 
 
 def imported(states: Sequence[ImportState]) -> None:
@@ -99,10 +124,10 @@ def imported(states: Sequence[ImportState]) -> None:
     table = Table("file", "lines", "about messages", header_style="bold")
     for state in states:
         table.add_row(_visible(state.name), str(state.lines), str(state.events))
-    Console().print(table)
+    _print(table)
     for state in states:
         if state.error:
-            click.echo(state.error, err=True)
+            click.echo(plain(state.error), err=True)
 
 
 def status(values: Mapping[str, Any]) -> None:

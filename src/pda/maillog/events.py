@@ -288,7 +288,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
         if isinstance(record, HandedOn | TakenOver):
             return kind, 0, record.other
         once = isinstance(record, ONCE) and not is_reusable(record.queue_id)
-        return kind, 0 if once else self.at // 1_000_000, str(record)
+        return kind, 0 if once else self.at // 1_000_000, record
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -392,7 +392,7 @@ class Life(msgspec.Struct):
     """As last derived."""
 
 
-FactKey: TypeAlias = tuple[str, int, str]
+FactKey: TypeAlias = tuple[str, int, object]
 """Kind, second, and what else tells two such facts apart."""
 AttemptKey: TypeAlias = tuple[int, int]
 """Digest and copy."""

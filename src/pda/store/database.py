@@ -22,7 +22,7 @@ KEY_BYTES = 32
 _PAGE_SIZE = 8192
 _CREDENTIAL = "pda.key"
 
-Value: TypeAlias = str | int | float | bytes | None
+Value: TypeAlias = str | int | float | bytes | bytearray | None
 Row: TypeAlias = tuple[Value, ...]
 
 DatabaseError: type[Exception] = dbapi2.DatabaseError
