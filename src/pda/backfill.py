@@ -115,9 +115,13 @@ def read_lines(file: LogFile) -> Iterator[list[bytes]]:
     rest, octets = b"", 0
     try:
         for piece in _bounded(_content(file), file):
-            *whole, rest = (rest + piece).split(b"\n")
-            rest = rest[:_MOST_PER_LINE]
-            lines += whole
+            *whole, last = piece.split(b"\n")
+            if whole:
+                whole[0] = rest + whole[0]
+                lines += whole
+                rest = b""
+            if len(rest) < _MOST_PER_LINE:
+                rest = (rest + last)[:_MOST_PER_LINE]
             octets += len(piece)
             if octets >= _CHUNK and lines:
                 yield lines

@@ -311,7 +311,7 @@ def add_user(
 def _password(*, from_stdin: bool) -> str:
     if from_stdin:
         try:
-            password = click.get_binary_stream("stdin").readline().decode().rstrip("\n")
+            password = sys.stdin.buffer.readline().decode().rstrip("\n")
         except UnicodeDecodeError:
             raise click.UsageError("the password is not UTF-8") from None
     else:

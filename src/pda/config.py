@@ -14,7 +14,6 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -22,6 +21,7 @@ import msgspec
 Network: TypeAlias = IPv4Network | IPv6Network
 DEFAULT_FILE = Path("/etc/pda/pda.toml")
 _SOCKET_PATH_LIMIT = 107
+_ADDRESS = re.compile(r"(?:([^:/]+)://)?(?:\[([^\[\]]+)\]|([^:/\[\]]+)):([0-9]{1,5})")
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -400,15 +400,12 @@ def _try(parse: Callable[[str], _T], text: str, where: str, mistakes: list[str])
 
 def parse_address(text: str) -> Address:
     """`PROTOCOL://HOST:PORT` or `HOST:PORT`, IPv6 in brackets. Raises ValueError."""
-    protocol, separator, rest = text.rpartition("://")
+    found = _ADDRESS.fullmatch(text)
     with suppress(ValueError):
-        parts = urlsplit(f"//{rest}")
-        host, port = parts.hostname, parts.port
-        whole = parts.netloc == rest and "@" not in rest
-        if host and port is not None and whole and _is_host(host):
-            return Address(protocol, host, port)
-    example = f"{protocol}{separator}127.0.0.1:5514"
-    raise ValueError(f"{text!r} is not an address like {example!r}")
+        if found and _is_host(found[2] or found[3]) and int(found[4]) <= 65535:
+            return Address(found[1] or "", found[2] or found[3], int(found[4]))
+    protocol = text.rpartition("://")
+    raise ValueError(f"{text!r} is not an address like '{''.join(protocol[:2])}127.0.0.1:5514'")
 
 
 def _is_host(host: str) -> bool:

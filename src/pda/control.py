@@ -79,11 +79,10 @@ async def serve(
     finally:
         os.umask(before)
     sock.listen()
+    task_status.started()
     try:
         # It also outlasts the moments in which the process has no descriptor left.
-        await trio.serve_listeners(
-            partial(_one, handle), [trio.SocketListener(sock)], task_status=task_status
-        )
+        await trio.serve_listeners(partial(_one, handle), [trio.SocketListener(sock)])
     finally:
         sock.close()
         _remove(path)

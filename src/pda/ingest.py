@@ -108,6 +108,7 @@ class Ingest:
         self._pending = Pending()
         self._computing = trio.CapacityLimiter(1)
         self._stopping = trio.Event()
+        self._give_up_at = math.inf
         self._writing = trio.Lock()
 
     async def read(self, channel: trio.MemoryReceiveChannel[Lines]) -> None:
@@ -127,7 +128,8 @@ class Ingest:
                     await self._insert(work)
                     if self._is_due():
                         await self._commit()
-        await self._commit()
+            async with self._writing:
+                await self._commit()
 
     async def exclusively(self, order: Callable[[], None]) -> None:
         """Runs something else that writes, between two transactions."""
@@ -149,8 +151,8 @@ class Ingest:
             pending.done.append(work.done)
         try:
             await self._compute(self._writer.insert, batch)
-        except DatabaseError:
-            log.debug("rows were refused; the commit inserts them again, and says so")
+        except DatabaseError:  # all of the transaction has gone: the commit inserts it again
+            await self._commit()
 
     def _is_due(self) -> bool:
         """An import fills its transactions; live lines wait for no more than what is there."""
@@ -167,25 +169,41 @@ class Ingest:
     async def import_file(
         self, file: LogFile, zone: str, hostname: str, report: Callable[[ImportState], None]
     ) -> ImportState:
-        """Imports one file; a damaged one as far as it can be read."""
+        """Imports one file; a damaged one as far as it can be read, and none beyond a stop."""
         state = ImportState(file.name, file.size)
         self.imports = [*self.imports[-99:], state]
         source = self.pipeline.source(self._zone_of(zone), hostname, live=False)
-        head = await trio.to_thread.run_sync(head_digest, file)
-        async with self._send.clone() as send:
-            batches = read_lines(file)
-            read = partial(source.read, received_at=file.written_at)
-            while (lines := await trio.to_thread.run_sync(_next, batches, state)) is not None:
-                events = await self._compute(read, lines)
-                state.lines += len(lines)
-                state.events += len(events)
-                if events:
-                    await send.send(Work(events))
-                report(state)
-            await self._finish(send, state, head)
+        if self._stopping.is_set():
+            state.error = f"{state.name} was not imported: the service is stopping"
+        else:
+            async with self._send.clone() as send:
+                await self._import(send, file, source, state, report)
         state.finished = True
         report(state)
         return state
+
+    async def _import(
+        self,
+        send: trio.MemorySendChannel[Work],
+        file: LogFile,
+        source: Source,
+        state: ImportState,
+        report: Callable[[ImportState], None],
+    ) -> None:
+        head = await trio.to_thread.run_sync(head_digest, file)
+        batches = read_lines(file)
+        read = partial(source.read, received_at=file.written_at)
+        while (lines := await trio.to_thread.run_sync(_next, batches, state)) is not None:
+            events = await self._compute(read, lines)
+            state.lines += len(lines)
+            state.events += len(events)
+            if events:
+                await send.send(Work(events))
+            report(state)
+            if self._stopping.is_set():
+                state.error = f"{state.name} was imported in part only: the service is stopping"
+                break
+        await self._finish(send, state, head)
 
     async def _finish(
         self, send: trio.MemorySendChannel[Work], state: ImportState, head: bytes
@@ -197,6 +215,8 @@ class Ingest:
         row = (None, state.name, head, state.size, state.lines, state.events, complete, now)
         await send.send(Work([], imported=row, done=done))
         await done.wait()
+        if self.writer_state.lost_events and not state.error:
+            state.error = f"{state.name} was imported in part only: the disk refused the rest"
 
     def _take(self, channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
         """What waits already, up to a batch: the more there is, the larger the transactions."""
@@ -236,7 +256,6 @@ class Ingest:
     async def _is_committed(self, batches: list[Batch]) -> bool:
         """Tries until the disk takes them; not for ever when the service has to stop."""
         state = self.writer_state
-        give_up_at = math.inf
         while True:
             begun = time.perf_counter()
             try:
@@ -244,8 +263,8 @@ class Ingest:
             except DatabaseError as error:
                 self._refused(error)
                 if self._stopping.is_set():
-                    give_up_at = min(give_up_at, trio.current_time() + _GIVE_UP_S)
-                    if trio.current_time() >= give_up_at:
+                    self._give_up_at = min(self._give_up_at, trio.current_time() + _GIVE_UP_S)
+                    if trio.current_time() >= self._give_up_at:
                         return False
                 await trio.sleep(_RETRY_S)
                 continue

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pda.maillog.events import SUBSECOND, ZONED, Header
 from pda.maillog.syslog import HeaderReader
@@ -130,3 +132,31 @@ def test_the_sources_host_fills_in_for_a_missing_one() -> None:
 
 def test_grades_rank_stamps() -> None:
     assert SUBSECOND + ZONED > SUBSECOND > ZONED > 0
+
+
+# Of each usual form some lines that share seconds, hosts and programs, and are nearly alike.
+USUAL = [
+    "2026-09-01T10:00:00.123456+02:00 mx1 postfix/smtp[42]: T: x",
+    "2026-09-01T10:00:00+02:00 mx1 postfix/smtp[43]: T",
+    "2026-09-01T10:00:00.5 mx1 postfix/smtp[42]: [ID 1 mail.info] T",
+    "2026 Sep 01 10:00:00.123 mx1 postfix/qmgr[1]: T",
+    "<22>Sep  1 10:00:00 mx1 postfix/qmgr[1]: message repeated 2 times: [ T]",
+    "Sep  1 10:00:00 2026 mx1 postfix/qmgr[1]: T",
+    "Sep  1 10:00:00 2026: postfix/qmgr[1]:  T",
+]
+
+
+@given(
+    st.sampled_from(USUAL),
+    st.integers(0, 60),
+    st.integers(0, 3),
+    st.text(" .:,[]<>0/TZ+-x", max_size=3),
+)
+def test_what_a_reader_remembers_changes_no_answer(line: str, at: int, cut: int, put: str) -> None:
+    """A reader that has read every form agrees with a new one, on whatever comes next."""
+    warm = HeaderReader(PRAGUE)
+    for usual in USUAL:
+        warm.read(usual, 0)
+    changed = line[:at] + put + line[at + cut :]
+    for one in (changed, line, changed):
+        assert warm.read(one, 0) == HeaderReader(PRAGUE).read(one, 0)

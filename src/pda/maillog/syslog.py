@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TypeVar
 
 from pda.maillog.events import SUBSECOND, ZONED, Header
 
 _MONTHS = {m: n for n, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+_SECOND = 1_000_000
 _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,20 +65,25 @@ _SOLARIS = re.compile(r"\[ID \d+ \w+\.\w+\] ")
 _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ (.*?)\]?$", re.DOTALL)
 _SEVERITIES = frozenset("EMERG ALERT CRIT ERR ERROR WARN WARNING NOTICE INFO DEBUG".split())
 _CACHE = 20_000
+_SHORTEST_STAMP = len("Sep 1 10:00:00")
+_STAMP_PARTS = ("time", "fraction", "offset", "year")
+_MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
+
+_T = TypeVar("_T")
 
 
 class HeaderReader:
     """Reads headers of one source: its zone for stamps without one, its mail host if they lack it.
 
-    It remembers the stamps it has just converted, nothing that would change an answer.
+    It remembers the stamps, hosts and tags it has just read, nothing that would change an answer.
     """
 
     def __init__(self, zone: tzinfo = UTC, hostname: str = "") -> None:
         self._zone = zone
         self._hostname = hostname
         self._hour = -1
-        self._seconds: dict[tuple[str, str, str | None], int] = {}
-        self._tags: dict[str, tuple[str, str]] = {}
+        self._seconds: dict[str, tuple[int, int]] = {}
+        self._sources: dict[str, tuple[str, str, str]] = {}
 
     def read(self, line: str, received_at: int) -> Header | None:
         """The header and text of a line; None where there is no header.
@@ -84,11 +91,45 @@ class HeaderReader:
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
         line = line.strip("\r\n\0")
-        pri = _PRI.match(line)
-        start = pri.end() if pri else 0
-        if pri and line.startswith("1 ", start):
-            return self._rfc5424(line[start:], received_at)
-        return self._legacy(line, start, received_at)
+        start = 0
+        if line.startswith("<") and (pri := _PRI.match(line)):
+            start = pri.end()
+            if line.startswith("1 ", start):
+                return self._rfc5424(line[start:], received_at)
+        return self._usual(line, start, received_at) or self._legacy(line, start, received_at)
+
+    def _usual(self, line: str, start: int, received_at: int) -> Header | None:
+        """A line in a common form, of a host and program that were read before."""
+        end, colon = _bounds(line, start)
+        source, _, procid = line[end + 1 : colon].partition("[")
+        names = self._sources.get(source)
+        if names is None or colon < 0 or procid[-1:] != "]" or not procid[:-1].isdecimal():
+            return None
+        time = self._usual_time(line[start:end], received_at)
+        text = line[colon + 2 :]
+        if time is None or text.startswith(_MORE_IN_TEXT):
+            return None
+        return Header(*time, *names, int(procid[:-1]), text)
+
+    def _usual_time(self, stamp: str, received_at: int) -> tuple[int, int] | None:
+        """µs since the epoch, and the grade; a second is read once."""
+        if received_at // _HOUR != self._hour:
+            self._hour = received_at // _HOUR
+            self._seconds.clear()
+        whole, fraction = _split(stamp)
+        second = self._seconds.get(whole)
+        if second is None:
+            form = _form(whole, 0)
+            found = form.fullmatch(f"{whole} ") if form else None
+            if found is None:
+                return None
+            second = self._time(found, received_at)
+            _keep(self._seconds, whole, second)
+        if not fraction:
+            return second
+        if not fraction.isdecimal():
+            return None
+        return second[0] + int(fraction.ljust(6, "0")), second[1] | SUBSECOND
 
     def _legacy(self, line: str, start: int, received_at: int) -> Header | None:
         form = _form(line, start)
@@ -98,7 +139,18 @@ class HeaderReader:
         if found is None:
             return self._unusual(form, line, start, received_at)
         at, grade = self._time(found, received_at)
-        return self._header(at, grade, found)
+        header = self._header(at, grade, found)
+        self._remember(found, start, header)
+        return header
+
+    def _remember(self, found: re.Match[str], start: int, header: Header) -> None:
+        """For the next line of this host and program."""
+        line = found.string
+        end, colon = _bounds(line, start)
+        stamp_end = max(map(found.end, _STAMP_PARTS))
+        if header.procid is not None and (stamp_end, found.start("text")) == (end, colon + 2):
+            source = line[end + 1 : colon].partition("[")[0]
+            _keep(self._sources, source, (header.hostname, header.syslog_name, header.program))
 
     def _unusual(
         self, form: re.Pattern[str], line: str, start: int, received_at: int
@@ -149,9 +201,7 @@ class HeaderReader:
 
     def _make(self, at: int, grade: int, who: tuple[str, str, str | None], text: str) -> Header:
         hostname, tag, procid = who
-        names = self._tags.get(tag)
-        if names is None:
-            names = self._remember_tag(tag)
+        syslog_name, _, program = tag.rpartition("/")
         if text.startswith(" "):
             text = text.lstrip(" ")
         if text.startswith("[ID "):
@@ -160,27 +210,16 @@ class HeaderReader:
         if text.startswith("message repeated "):
             repeat, text = _repeated(text)
         pid = int(procid) if procid and procid.isdecimal() else None
-        return Header(at, grade, hostname or self._hostname, *names, pid, text, repeat)
-
-    def _remember_tag(self, tag: str) -> tuple[str, str]:
-        syslog_name, _, program = tag.rpartition("/")
-        if len(self._tags) >= _CACHE:
-            self._tags.clear()
-        self._tags[tag] = syslog_name, program
-        return syslog_name, program
+        return Header(
+            at, grade, hostname or self._hostname, syslog_name, program, pid, text, repeat
+        )
 
     def _time(self, stamp: re.Match[str], received_at: int) -> tuple[int, int]:
         """µs since the epoch, and the grade, of a stamp."""
-        if received_at // _HOUR != self._hour or len(self._seconds) >= _CACHE:
-            self._hour = received_at // _HOUR
-            self._seconds.clear()
         day, time, fraction, offset, year = stamp.group("day", "time", "fraction", "offset", "year")
         if year:
             day += year
-        key = day, time, offset
-        at = self._seconds.get(key)
-        if at is None:
-            at = self._seconds[key] = self._second(day, time, offset, received_at)
+        at = self._second(day, time, offset, received_at)
         grade = ZONED if offset and len(offset) != 4 else 0
         if not fraction:
             return at, grade
@@ -198,7 +237,7 @@ class HeaderReader:
             else:
                 return self._yearless(day, (hour, minute, second), received_at)
         except (ValueError, KeyError):
-            return received_at // 1_000_000 * 1_000_000
+            return received_at // _SECOND * _SECOND
         if offset and len(offset) != 4:
             return _micros(local.replace(tzinfo=UTC)) - _offset(offset)
         return self._in_zone(local, received_at)
@@ -222,6 +261,24 @@ class HeaderReader:
         first = _micros(local.replace(tzinfo=self._zone))
         again = _micros(local.replace(tzinfo=self._zone, fold=1))
         return min(first, again, key=lambda at: abs(received_at - at))
+
+
+def _bounds(line: str, start: int) -> tuple[int, int]:
+    """Where the stamp and the tag of a usual line end: at a blank, and at a colon and a blank."""
+    end = line.find(" ", start + _SHORTEST_STAMP)
+    return end, line.find(": ", end + 1)
+
+
+def _split(stamp: str) -> tuple[str, str]:
+    """A stamp without its fraction, and that; as far as it has at most six digits."""
+    whole, _, rest = stamp.partition(".")
+    return (whole + rest[6:], rest[:6]) if rest else (stamp, "")
+
+
+def _keep(memory: dict[str, _T], key: str, value: _T) -> None:
+    if len(memory) >= _CACHE:
+        memory.clear()
+    memory[key] = value
 
 
 def _form(line: str, start: int) -> re.Pattern[str] | None:

@@ -1,12 +1,16 @@
-"""Events → rows: one batch, one transaction.
+"""Events → rows: batches, one transaction.
 
-Owns all writing. What a batch changes is worked out before the transaction begins, so that a
-commit that fails (disk full) can be tried again as it is. Never used by two threads at a time.
+Owns all writing. What a batch changes is worked out before anything is written, so that a commit
+that fails (disk full) can be tried again as it is. Never used by two threads at a time.
+
+The driver asks protocols for None and bytes at every value it binds, which takes longer than the
+row itself: NULL is written as NULLIF(?, …), and an octet string is bound as a bytearray.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -29,6 +33,16 @@ from pda.store.queries import UserRow
 from pda.store.schema import migrate
 
 _MOST_PARAMETERS = 500
+_PUT_ENTRY = "INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_PUT_ATTEMPT = """
+INSERT OR REPLACE INTO attempt VALUES (
+    ?, ?, ?, ?, ?, ?, ?, NULLIF(?, ''), ?, NULLIF(?, 0), ?, NULLIF(?, ''), NULLIF(?, ''), ?, ?, ?,
+    NULLIF(?, 0)
+)
+"""
+_PUT_OUTCOME = """
+INSERT OR REPLACE INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
+"""
 _FACTS = msgspec.msgpack.Decoder(list[Fact])
 _ENCODER = msgspec.msgpack.Encoder()
 _T = TypeVar("_T")
@@ -89,16 +103,35 @@ class Writer:
         batch.last_change = self._last_change
         return batch
 
-    def commit(self, batch: Batch) -> None:
-        """One durable transaction; raises `OperationalError` when the disk refuses it."""
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+    def insert(self, batch: Batch) -> None:
+        """Writes rows, which `commit` makes durable; raises `OperationalError` as that does.
+
+        What was inserted before, and not committed, has gone then too.
+        """
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
+        with self._whole():
             self._execute(batch)
-            connection.execute("COMMIT")
+
+    def commit(self, *batches: Batch) -> None:
+        """One durable transaction; raises `OperationalError` when the disk refuses it.
+
+        The batches are all that were inserted since the last commit, or are to be inserted now.
+        """
+        if not self._connection.in_transaction:
+            for batch in batches:
+                self.insert(batch)
+        with self._whole():
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """The transaction as a whole or nothing of it."""
+        try:
+            yield
         except BaseException:
-            if connection.in_transaction:  # SQLite itself has rolled back where the disk is full
-                connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # SQLite rolls back itself where the disk is full
+                self._connection.execute("ROLLBACK")
             raise
 
     def add_user(self, user: UserRow, created_at: int) -> None:
@@ -123,23 +156,17 @@ class Writer:
             )
         for table, column in (("entry", "id"), ("attempt", "entry_id"), ("outcome", "entry_id")):
             many(f"DELETE FROM {table} WHERE {column}=?", batch.vacated)
-        many("INSERT OR REPLACE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", batch.entries)
+        many(_PUT_ENTRY, batch.entries)
         many(
             "DELETE FROM attempt WHERE entry_id=? AND digest=? AND copy=?",
             [key for key, row in batch.attempts.items() if row is None],
         )
-        many(
-            "INSERT OR REPLACE INTO attempt VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [row for row in batch.attempts.values() if row is not None],
-        )
+        many(_PUT_ATTEMPT, [row for row in batch.attempts.values() if row is not None])
         many(
             "DELETE FROM outcome WHERE entry_id=? AND recipient=?",
             [key for key, row in batch.outcomes.items() if row is None],
         )
-        many(
-            "INSERT OR REPLACE INTO outcome VALUES (?,?,?,?,?,?,?,?,?)",
-            [row for row in batch.outcomes.values() if row is not None],
-        )
+        many(_PUT_OUTCOME, [row for row in batch.outcomes.values() if row is not None])
         if batch.imported is not None:
             execute("INSERT OR REPLACE INTO import VALUES (?,?,?,?,?,?,?,?)", batch.imported)
         execute("INSERT OR REPLACE INTO meta VALUES ('change', ?)", (batch.last_change,))
@@ -182,7 +209,7 @@ class Writer:
             summary.expired_at,
             summary.removed_at,
             summary.origin,
-            _ENCODER.encode(list(life.facts.values())),
+            bytearray(_ENCODER.encode(list(life.facts.values()))),
         )
 
     def _attempt_row(self, batch: Batch, entry_id: int, attempt: Attempt) -> Row:
@@ -195,12 +222,12 @@ class Writer:
             attempt.grade,
             attempt.program,
             delivery.recipient,
-            delivery.orig_to or None,
+            delivery.orig_to,
             delivery.relay,
-            delivery.conn_use or None,
+            delivery.conn_use,
             delivery.delay,
-            "/".join([f"{part:g}" for part in delivery.delays]) or None,
-            delivery.tls or None,
+            "/".join([f"{part:g}" for part in delivery.delays]),
+            delivery.tls,
             delivery.dsn,
             delivery.status,
             delivery.reason,
@@ -213,7 +240,7 @@ class Writer:
         return (
             entry_id,
             key,
-            outcome.recipient if outcome.recipient != key else None,
+            outcome.recipient if outcome.recipient != key else "",
             int(outcome.state),
             outcome.first_at,
             outcome.last_at,
@@ -222,9 +249,9 @@ class Writer:
             self._last_change,
         )
 
-    def _verdict(self, batch: Batch, verdict: Verdict | None) -> int | None:
+    def _verdict(self, batch: Batch, verdict: Verdict | None) -> int:
         if verdict is None:
-            return None
+            return 0
         number = self._verdicts.get(verdict)
         if number is None:
             number = self._verdicts[verdict] = len(self._verdicts) + 1

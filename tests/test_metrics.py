@@ -1,0 +1,90 @@
+"""`/metrics`: the format is Prometheus', and every counter is in it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from pda import config
+from pda.ingest import Ingest
+from pda.maillog.pipeline import Pipeline
+from pda.metrics import Metrics
+from pda.receive import Counters
+from tests.support import NOW, RULES, Store, attempt, line, message
+
+LISTENERS = ("udp://127.0.0.1:5514", "tcp://[::1]:5514")
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Ingest:
+    return Ingest(Pipeline(RULES), Store(tmp_path).writer, config.zone)
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
+    """By name and the values of the labels, in the order of their names."""
+    found: dict[tuple[str, str], float] = {}
+    for family in text_string_to_metric_families(metrics.text().decode()):
+        assert family.documentation, family.name
+        one: Sample
+        for one in family.samples:
+            key = one.name, " ".join(one.labels[label] for label in sorted(one.labels))
+            assert key not in found
+            found[key] = one.value
+    return found
+
+
+def test_every_counter_of_every_listener(ingest: Ingest) -> None:
+    counters = {}
+    for offset, name in enumerate(LISTENERS):
+        names = [field.name for field in fields(Counters)]
+        counters[name] = Counters(**{one: 100 * offset + n for n, one in enumerate(names)})
+    found = samples(Metrics(counters, ingest, {}))
+    gauges = {"connections_open", "receive_buffer", "last_line_at"}
+    for name, one in counters.items():
+        for field in fields(Counters):
+            suffix = "" if field.name in gauges else "_total"
+            assert found[f"pda_receive_{field.name}{suffix}", name] == getattr(one, field.name)
+
+
+def test_lines_and_records(ingest: Ingest) -> None:
+    source = ingest.pipeline.source()
+    source.read([*message(deliveries=[attempt(), attempt("bounced", dsn="5.1.1")]), b"junk"], NOW)
+    source.read([line("connect from x[192.0.2.1]", program="smtpd"), line("what?")], NOW)
+    found = samples(Metrics({}, ingest, {}))
+    expected = {"events": 6, "ignored": 1, "unknown": 1, "headerless": 1, "incomplete": 0}
+    for result, count in expected.items():
+        assert found["pda_lines_total", result] == count
+    assert sum(v for (name, _), v in found.items() if name == "pda_lines_total") == 9
+    assert found["pda_records_total", "Delivery smtp"] == 2
+    assert found["pda_records_total", "unknown smtp"] == 1
+
+
+def test_names_from_a_hostile_log_stay_inside_their_quotes(ingest: Ingest) -> None:
+    tag = 'a"}1\\n\x1b{x="é,\\xff'
+    text = f"2026-03-10T10:00:00Z mx1 postfix/{tag}[1]: removed".encode()
+    ingest.pipeline.source().read([text], NOW)
+    found = samples(Metrics({}, ingest, {}))
+    assert found["pda_records_total", f"Removed {tag}"] == 1
+
+
+def test_writing_and_sizes(ingest: Ingest) -> None:
+    state = ingest.writer_state
+    state.commits, state.seconds, state.failures, state.attempts, state.lost_events = (
+        4,
+        0.5,
+        3,
+        2,
+        1,
+    )
+    found = samples(Metrics({}, ingest, {"database octets": 8192, "open entries": 7}))
+    assert {name: found[name, ""] for name, _ in found if "_lines" not in name} == {
+        "pda_commits_total": 4, "pda_commit_seconds_total": 0.5, "pda_commit_failures_total": 3,
+        "pda_attempts_written_total": 2, "pda_events_lost_total": 1, "pda_writer_refused": 0,
+        "pda_database_octets": 8192, "pda_open_entries": 7,
+    }  # fmt: skip
+    state.refused = "disk full"
+    assert samples(Metrics({}, ingest, {}))["pda_writer_refused", ""] == 1

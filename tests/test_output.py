@@ -1,0 +1,151 @@
+"""What is printed: nothing in it is obeyed by a terminal or a spreadsheet, and nothing is cut."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import msgspec
+import pytest
+
+from pda import output
+from pda.ingest import ImportState
+from pda.store.queries import StateCount
+from pda.times import rfc3339
+from tests.support import NOW
+
+HOSTILE = {
+    "escape sequence": "\x1b]0;owned\x07\x1b[2J",
+    "C1": "\x9b2J\x90",
+    "DEL and backspace": "a\x7f\x08\x08",
+    "another direction": "\u202egnp.exe\u2066\u200f",
+    "line ends": "a\nb\rc\x85d\u2028e\x0b\x0c",
+    "NUL": "a\0b",
+    "markup": "[bold red]x[/] [link=http://evil]y \\[",
+    "emoji": ":warning: :x: ok",
+    "wide": "x" * 5000 + "end",
+    "letters": "žluťoučký 配送 ü@exämple.org",
+}
+OBEYED = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row with all that rows have."""
+
+    text: str
+    at: int = NOW
+    expired_at: int = 0
+    number: int = -5
+    nothing: str | None = None
+    flag: bool = False
+    rule: str = "hidden in a table"
+
+
+def printed(
+    capfd: pytest.CaptureFixture[str], rows: list[msgspec.Struct], form: str
+) -> tuple[str, str]:
+    output.rows(rows, form)
+    return capfd.readouterr()
+
+
+@pytest.mark.parametrize("form", ["table", "ndjson", "csv"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_is_obeyed(capfd: pytest.CaptureFixture[str], form: str, name: str) -> None:
+    out, _ = printed(capfd, [Row(HOSTILE[name])], form)
+    assert not OBEYED.search(out)
+    assert out.count("\n") == {"table": 5, "ndjson": 1, "csv": 2}[form]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_ndjson_says_all_as_it_is(capfd: pytest.CaptureFixture[str], name: str) -> None:
+    out, _ = printed(capfd, [Row(HOSTILE[name])], "ndjson")
+    assert json.loads(out) == {
+        "text": HOSTILE[name], "at": rfc3339(NOW), "expired_at": None, "number": -5,
+        "nothing": None, "flag": False, "rule": "hidden in a table",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["markup", "emoji", "wide", "letters"])
+def test_a_table_shows_text_as_it_is(capfd: pytest.CaptureFixture[str], name: str) -> None:
+    out, err = printed(capfd, [Row(HOSTILE[name]), Row("x")], "table")
+    assert HOSTILE[name] in out
+    assert "hidden" not in out
+    assert rfc3339(NOW) in out
+    assert err == "2 rows\n"
+
+
+def test_control_characters_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    for form in ("table", "csv"):
+        out, _ = printed(capfd, [Row(HOSTILE["escape sequence"])], form)
+        assert r"\x1b]0;owned\x07\x1b[2J" in out
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum(a)", "\t=1", "\r=1", '=1,"x"\n=2'])
+def test_no_cell_of_csv_is_a_formula(capfd: pytest.CaptureFixture[str], text: str) -> None:
+    out, _ = printed(capfd, [Row(text)], "csv")
+    header, cells = csv.reader(io.StringIO(out))
+    assert header == list(Row.__struct_fields__)
+    assert cells[0].startswith("'")
+    assert cells[3] == "-5"  # a number is one
+
+
+def test_csv_keeps_quotes_commas_and_letters(capfd: pytest.CaptureFixture[str]) -> None:
+    text = 'he said "no", ž'
+    out, _ = printed(capfd, [Row(text)], "csv")
+    assert next(iter(csv.DictReader(io.StringIO(out))))["text"] == text
+
+
+@pytest.mark.parametrize("form", ["table", "ndjson", "csv"])
+def test_nothing_found(capfd: pytest.CaptureFixture[str], form: str) -> None:
+    out, err = printed(capfd, [], form)
+    assert (out, err) == ("", "nothing found\n" if form == "table" else "")
+
+
+def test_rows_of_a_question(capfd: pytest.CaptureFixture[str]) -> None:
+    out, _ = printed(capfd, [StateCount("shop", "delivered", 3)], "csv")
+    assert out == "client_id,state,recipients\nshop,delivered,3\n"
+
+
+def test_the_result_of_an_import(capfd: pytest.CaptureFixture[str]) -> None:
+    name = "/var/log/" + "long/" * 40 + "mail.log\x1b[2J"
+    output.imported(
+        [ImportState(name, 9, lines=3, events=2), ImportState("b", 0, error="b is\x1b damaged")]
+    )
+    out, err = capfd.readouterr()
+    assert "long/mail.log\\x1b[2J" in out
+    assert err == "b is\\x1b damaged\n"
+
+
+def test_progress_is_told_once_a_second_at_the_most(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("pda.output.time.monotonic", lambda: now)
+    progress = output.Progress()
+    for tenths in range(35):
+        now = 100 + tenths / 10
+        progress.report(ImportState("a\x07", 9, lines=tenths))
+    assert capfd.readouterr().err == "".join(f"a\\x07: {n} lines\n" for n in (10, 20, 30))
+
+
+STATUS = {
+    "version": "1.2", "started_at": NOW, "last_line_at": 0, "problem": "the disk is full",
+    "listeners": [{"protocol": "udp", "address": "[::1]:5514",
+                   "counters": {"lines": 7, "kernel_drops": 2, "refused_senders": 3}}],
+    "lines": {"events": 5, "ignored": 2}, "sizes": {"open entries": 4},
+}  # fmt: skip
+
+
+def test_status(capfd: pytest.CaptureFixture[str]) -> None:
+    output.status(STATUS)
+    assert capfd.readouterr().out == (
+        "pda 1.2, running since 2026-03-10T12:00:00Z\nlast line: none yet\n"
+        "PROBLEM: the disk is full\nudp [::1]:5514: 7 lines, 5 dropped or refused\n"
+        "lines: 5 events, 2 ignored\nsizes: open entries 4\n"
+    )
+    output.status({**STATUS, "problem": "", "last_line_at": NOW})
+    out = capfd.readouterr().out
+    assert "last line: 2026-03-10T12:00:00Z" in out
+    assert "PROBLEM" not in out
