@@ -148,16 +148,21 @@ async def _failed(error: Exception) -> Response:
     return response
 
 
+def _asked() -> str:
+    """The interface that was asked; what stands behind it may name a person."""
+    return repr("/".join(request.path.split("/")[:2]) + "/…")
+
+
 def _as_refused(error: Exception) -> Refused:
     if isinstance(error, Refused):
         return error
     if isinstance(error, TooSlow):
-        log.warning("%s %r: no answer in time", request.method, request.path)
+        log.warning("%s %s: no answer in time", request.method, _asked())
         late = 408 if request.path.startswith("/agent-") else 503
         return Refused(late, "the answer took too long: ask for less at a time")
     if isinstance(error, HTTPException) and error.code:
         kept = {k: v for k, v in error.get_headers() if k in ("Allow", "Location")}
         return Refused(error.code, error.description or error.name, kept)
-    log.error("%s %r failed: %r", request.method, request.path, error)
+    log.error("%s %s failed: %r", request.method, _asked(), error)
     log.debug("where it failed", exc_info=error)
     return Refused(500, "this request failed; the service's log says why")
