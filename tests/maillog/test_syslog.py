@@ -141,6 +141,7 @@ USUAL = [
     "2026-09-01T10:00:00.5 mx1 postfix/smtp[42]: [ID 1 mail.info] T",
     "2026 Sep 01 10:00:00.123 mx1 postfix/qmgr[1]: T",
     "<22>Sep  1 10:00:00 mx1 postfix/qmgr[1]: message repeated 2 times: [ T]",
+    "2026-09-01T10:00:00+02:00 mx1 postfix/smtp[43]:",
     "Sep  1 10:00:00 2026 mx1 postfix/qmgr[1]: T",
     "Sep  1 10:00:00 2026: postfix/qmgr[1]:  T",
 ]

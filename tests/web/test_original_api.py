@@ -263,7 +263,7 @@ async def test_a_failure_is_500_without_a_word_about_the_code(
     assert (status, answer["result"], answer["status"]["succeeded"]) == (500, None, False)
     assert b"Traceback" not in body
     assert b"outcome" not in body
-    assert "'/agent-read/shop' failed: OperationalError('no such table: outcome')" in caplog.text
+    assert "'/agent-read/…' failed: OperationalError('no such table: outcome')" in caplog.text
 
 
 async def test_what_takes_too_long_is_408(tmp_path: Path) -> None:
