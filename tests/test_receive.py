@@ -391,6 +391,17 @@ async def test_a_stop_hands_on_what_the_kernel_holds() -> None:
             assert await edge.rest() == [b"<1>%d" % number for number in range(2500)]
 
 
+async def test_a_batch_of_large_datagrams_is_bounded_by_its_octets() -> None:
+    async with running(udp()) as edge:
+        with edge.datagrams() as sock:
+            for _ in range(30):
+                sock.send(b"x" * 60_000)
+            edge.stop.set()
+            sizes = [sum(map(len, batch.lines)) async for batch in edge.channel]
+    assert sum(sizes) == 30 * 60_000
+    assert max(sizes) <= 256 * 1024 + 65536
+
+
 async def test_what_the_kernel_drops_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pda.receive._UDP_BUFFER", 4096)
     async with running(udp()) as edge:

@@ -150,6 +150,18 @@ def test_users_are_added_while_it_runs(tmp_path: Path) -> None:
         assert b"secret" not in service.log.read_bytes()
 
 
+def test_the_log_says_that_there_is_no_user(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        assert b"there is no user: HTTP serves this machine only" in service.log.read_bytes()
+
+
+def test_asking_makes_nothing(tmp_path: Path) -> None:
+    done = Running(tmp_path).pda("query", "attempts")
+    assert done.returncode == 1
+    assert b"there is no database" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_addresses_stay_out_of_the_log(tmp_path: Path) -> None:
     with Running(tmp_path) as service:
         service.send(message(deliveries=[attempt()]))

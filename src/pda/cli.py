@@ -341,7 +341,8 @@ def new_key(path: Path) -> None:
 def _key(settings: Settings) -> Any:
     import os
 
-    return find_key(settings.database, settings.key_file, os.environ.get("PDA_STORE_KEY", ""))
+    given = os.environ.get("PDA_STORE_KEY", "")
+    return find_key(settings.database, settings.key_file, given, make=False)
 
 
 def _log_to_stderr(settings: Settings) -> None:

@@ -317,6 +317,8 @@ def _semantic_mistakes(settings: Settings) -> list[str]:
     mistakes = _receive_mistakes(settings.receive)
     mistakes += _http_mistakes(settings.http)
     mistakes += _client_mistakes(settings.clients)
+    if not settings.backfill.pattern or settings.backfill.pattern.startswith("/"):
+        mistakes.append("backfill.pattern: file names in backfill.directory, such as 'mail.log*'")
     if not settings.store.path:
         mistakes.append("store.path: is empty")
     if len(os.fsencode(settings.control_socket)) > _SOCKET_PATH_LIMIT:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
+_BATCH_OCTETS = 4 * 1024 * 1024
+"""Of lines, read at once; so that not even the longest ones take much memory."""
 _RETRY_S = 1.0
 _MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
@@ -220,13 +222,14 @@ class Ingest:
 
     def _take(self, channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
         """What waits already, up to a batch: the more there is, the larger the transactions."""
-        batches, count = [first], len(first.lines)
-        while count < self._batch_lines:
+        batches, count, octets = [first], len(first.lines), _octets(first)
+        while count < self._batch_lines and octets < _BATCH_OCTETS:
             try:
                 batches.append(channel.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
             count += len(batches[-1].lines)
+            octets += _octets(batches[-1])
         return batches
 
     def _events(self, batches: list[Lines]) -> list[Event]:
@@ -256,7 +259,7 @@ class Ingest:
     async def _is_committed(self, batches: list[Batch]) -> bool:
         """Tries until the disk takes them; not for ever when the service has to stop."""
         state = self.writer_state
-        while True:
+        while trio.current_time() < self._give_up_at:
             begun = time.perf_counter()
             try:
                 await trio.to_thread.run_sync(self._writer.commit, *batches)
@@ -264,8 +267,6 @@ class Ingest:
                 self._refused(error)
                 if self._stopping.is_set():
                     self._give_up_at = min(self._give_up_at, trio.current_time() + _GIVE_UP_S)
-                    if trio.current_time() >= self._give_up_at:
-                        return False
                 await trio.sleep(_RETRY_S)
                 continue
             state.seconds += time.perf_counter() - begun
@@ -275,6 +276,7 @@ class Ingest:
                 log.warning("the database can be written again")
                 state.refused = ""
             return True
+        return False  # nor anything behind it, which relies on what was given up
 
     def _refused(self, error: Exception) -> None:
         state = self.writer_state
@@ -307,3 +309,7 @@ def _next(batches: object, state: ImportState) -> list[bytes] | None:
     except BackfillError as error:
         state.error = str(error)
         return None
+
+
+def _octets(batch: Lines) -> int:
+    return sum(map(len, batch.lines))

@@ -36,8 +36,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = tuple[str, int]
 """Host and port."""
 
-_BATCH = 1000
-"""Datagrams taken without letting other tasks run."""
+_BATCH, _BATCH_ALL = 1000, 256 * 1024
+"""Datagrams, and their octets, taken without letting other tasks run."""
 _READ, _READ_ALL = 128 * 1024, 16 * 1024 * 1024
 """Octets of one read from a connection, and of one read from each connection together."""
 _DATAGRAM = 65536  # no UDP datagram is larger
@@ -259,7 +259,7 @@ def _enlarge_buffer(sock: socket.socket) -> int:
 def _datagrams(sock: socket.socket, edge: _Edge) -> tuple[list[bytes], bool]:
     """The lines that wait in the kernel, at most a batch; and whether more may wait."""
     lines: list[bytes] = []
-    refused, more = 0, False
+    refused, octets, more = 0, 0, False
     admits, receive = edge.admits, sock.recvfrom
     with suppress(BlockingIOError):
         for _ in range(_BATCH):
@@ -268,6 +268,9 @@ def _datagrams(sock: socket.socket, edge: _Edge) -> tuple[list[bytes], bool]:
                 lines.append(datagram)
             else:
                 refused += 1
+            octets += len(datagram)
+            if octets > _BATCH_ALL:
+                break
         more = True
     edge.counters.refused_senders += refused
     return _texts(lines, edge), more

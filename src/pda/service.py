@@ -36,7 +36,7 @@ from pda.maillog.correlate import Correlator
 from pda.maillog.pipeline import Hosts, Pipeline
 from pda.metrics import Metrics
 from pda.store.database import StoreError, WriteLock, find_key, open_writer
-from pda.store.queries import UserRow
+from pda.store.queries import UserRow, users
 from pda.store.readers import Readers
 from pda.store.writer import Writer
 from pda.web.app import create_app
@@ -256,6 +256,8 @@ class Service:
             self._nursery = nursery
             nursery.start_soon(self._obey, signals)
             await nursery.start(control.serve, settings.control_socket, self._order)
+            if not await trio.to_thread.run_sync(readers.call, users):
+                log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
             http_stop = await self._start_http(nursery, readers)
             async with trio.open_nursery() as ingest:
                 ingest.start_soon(rooms.ingest.write)

@@ -20,7 +20,7 @@ def moment(text: str) -> int:
 
     Raises ValueError with a sentence.
     """
-    if text.isdecimal() and len(text) > 8:
+    if text.isdecimal() and 8 < len(text) < 16:
         return int(text) * 1000
     try:
         local = datetime.fromisoformat(text).astimezone()

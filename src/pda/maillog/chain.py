@@ -8,6 +8,7 @@ nothing. A link is kept as a fact on both sides: that a message was handed on, a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import ip_address
 
 from pda.maillog.events import (
@@ -51,6 +52,7 @@ def came_from_inside(life: Life) -> bool:
     ) or any(requeued for _, requeued in named_as_origin(life))
 
 
+@lru_cache(4096)
 def is_internal(relay: str) -> bool:
     """Whether a relay `host[address]:port` is on this machine or in a private network."""
     if relay in _LOCAL_RELAYS:

@@ -63,7 +63,9 @@ class Correlator:
 
     def missing(self, events: Iterable[Event]) -> set[EntryKey]:
         """The entries that these events are about and that are not remembered."""
-        return {(event.host, event.queue_id) for event in events} - self._entries.keys()
+        keys = {(event.host, event.queue_id) for event in events}
+        # Not a difference of sets, which would walk over all that is remembered.
+        return {key for key in keys if key not in self._entries}
 
     def add(self, events: Sequence[Event], stored: Mapping[EntryKey, list[Life]]) -> list[Change]:
         """What these events change, given what is stored of the `missing` entries."""

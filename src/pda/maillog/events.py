@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from enum import IntEnum
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -285,7 +286,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
         """The identity of a fact within its life."""
         record = self.record
         kind = type(record).__name__
-        if isinstance(record, HandedOn | TakenOver):
+        if isinstance(record, (HandedOn, TakenOver)):
             return kind, 0, record.other
         once = isinstance(record, ONCE) and not is_reusable(record.queue_id)
         return kind, 0 if once else self.at // 1_000_000, record
@@ -436,6 +437,7 @@ def is_reusable(queue_id: str) -> bool:
     return _SHORT.fullmatch(queue_id) is not None
 
 
+@lru_cache(4096)
 def address_key(address: str) -> str:
     """An address as it is compared: local part as it is, domain in lower case as A-label."""
     local, at, domain = address.rpartition("@")

@@ -52,7 +52,7 @@ class Links:
                 message_ids.add(life.summary.message_id)
                 keys |= {(life.host, queue_id) for queue_id, _ in chain.named_as_origin(life)}
         self._bound()
-        return Wanted(keys - self._entries.keys(), message_ids)
+        return Wanted({key for key in keys if key not in self._entries}, message_ids)
 
     def find(self, touched: Sequence[Life]) -> list[Life]:
         """Links these lives with others; all lives of which that says something new."""

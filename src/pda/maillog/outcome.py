@@ -7,7 +7,7 @@ entry. Order of arrival is no part of it: the same set gives the same answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -40,6 +40,7 @@ _SAME_SECOND = 1_000_000
 # postsuper(1); or a service that the sender of RFC 5424 lines has cut from their tag.
 _DELETERS = frozenset(["postsuper", "postfix"])
 _STOPPED = {"hold": State.HELD, "discard": State.DISCARDED}
+_STOPPING = (HeaderAction, AccessAction)
 _WITHOUT_VERDICT = frozenset([State.DELIVERED, State.FINALLY_OK, State.DISCARDED, State.HANDED_ON])
 # smtpd.c `queued as`, local(8) `forwarded as`; a filter in between may quote it.
 _NAMED = re.compile(r"\b(?:queued|forwarded) as ([0-9A-Za-z_]{6,255})\)?$")
@@ -53,7 +54,7 @@ _BOUNCED = {
 def summarise(life: Life, rules: ClientRules) -> Summary:
     """What all facts of a life say together."""
     clues, seen = Clues(headers=[]), _Seen()
-    for fact in sorted(life.facts.values(), key=_order):
+    for fact in _in_order(life.facts.values()):
         match fact.record:
             case QueueActive() as record:
                 seen.active = record
@@ -148,9 +149,11 @@ def outcomes_without_attempt(life: Life, summary: Summary) -> list[Outcome]:
     A line that holds or discards a message names the last of its recipients only.
     """
     found: dict[str, Outcome] = {}
-    for fact in sorted(life.facts.values(), key=_order):
+    stopping = [fact for fact in life.facts.values() if isinstance(fact.record, _STOPPING)]
+    for fact in _in_order(stopping):
         record = fact.record
-        if not isinstance(record, HeaderAction | AccessAction) or not record.recipient:
+        assert isinstance(record, _STOPPING)
+        if not record.recipient:
             continue
         state = _STOPPED.get(record.action.rpartition("-")[2])
         if state is not None:
@@ -203,7 +206,8 @@ def _waiting(last: Attempt, summary: Summary) -> tuple[State, int]:
 
 def named_queue_id(reason: str) -> str:
     """The queue id that a reply gives the message at the next host, or empty."""
-    found = _NAMED.search(reason)
+    at = reason.rfind(" as ")
+    found = _NAMED.search(reason, max(at - len("forwarded"), 0)) if at >= 0 else None
     return found[1] if found else ""
 
 
@@ -211,8 +215,21 @@ def _last_verdict(tries: list[Attempt]) -> Verdict | None:
     return next((attempt.verdict for attempt in reversed(tries) if attempt.verdict), None)
 
 
-def _order(fact: Fact) -> tuple[int, str]:
-    """The same for stamps with and without fractions."""
+def _in_order(facts: Collection[Fact]) -> list[Fact]:
+    """By their seconds, the same for stamps with and without fractions.
+
+    In one second only the order of equal kinds matters, and is that of their texts.
+    """
+    if len({(fact.at // 1_000_000, type(fact.record)) for fact in facts}) == len(facts):
+        return sorted(facts, key=_stamp)
+    return sorted(facts, key=_second_and_text)
+
+
+def _stamp(fact: Fact) -> int:
+    return fact.at
+
+
+def _second_and_text(fact: Fact) -> tuple[int, str]:
     return fact.at // 1_000_000, str(fact.record)
 
 

@@ -68,10 +68,11 @@ class Key:
         return f"PRAGMA key = \"x'{self._hex}'\""
 
 
-def find_key(database: Path, key_file: Path, key_hex: str = "") -> Key:
+def find_key(database: Path, key_file: Path, key_hex: str = "", *, make: bool = True) -> Key:
     """The key: given in hexadecimal, as a systemd credential, or in its file.
 
-    Where there is neither database nor key file, a key is made. Raises `StoreError`.
+    Where there is neither database nor key file, a key is made, or with `make` unset refused.
+    Raises `StoreError`.
     """
     if key_hex:
         return _from_text(key_hex, "PDA_STORE_KEY")
@@ -86,6 +87,8 @@ def find_key(database: Path, key_file: Path, key_hex: str = "") -> Key:
             f"the database {database} is there but its key file {key_file} is not: put the key"
             " back or name it by [store] key_file; nothing was changed"
         )
+    if not make:
+        raise StoreError(_nothing_to_read(database))
     return make_key(key_file)
 
 
@@ -150,11 +153,15 @@ def open_writer(path: Path, key: Key) -> Connection:
 def open_reader(path: Path, key: Key) -> Connection:
     """A connection that only reads; raises `StoreError` where there is nothing to read."""
     if not _has_content(path):
-        raise StoreError(f"there is no database {path} yet: start the service or a backfill first")
+        raise StoreError(_nothing_to_read(path))
     connection = _connect(path, key, new=False)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cache_size = -8192")
     return connection
+
+
+def _nothing_to_read(path: Path) -> str:
+    return f"there is no database {path} yet: start the service or a backfill first"
 
 
 def _connect(path: Path, key: Key, *, new: bool) -> Connection:

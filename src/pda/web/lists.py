@@ -103,6 +103,6 @@ def _moment(parameters: Mapping[str, str], name: str) -> int | None:
 
 def _limit(parameters: Mapping[str, str]) -> int:
     text = parameters.get("limit", str(_USUAL))
-    if not (text.isdecimal() and 1 <= int(text[:9]) <= _MOST):
+    if not (text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= _MOST):
         raise Refused(400, f"parameter 'limit': {text!r} is not a number from 1 to {_MOST}")
     return int(text)

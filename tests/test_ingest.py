@@ -1,0 +1,376 @@
+"""The two hops: lines into events into the store, also while the disk refuses them."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import logging
+import signal
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from pda import config
+from pda.backfill import LogFile, open_log
+from pda.ingest import ImportState, Ingest
+from pda.maillog.pipeline import Pipeline
+from pda.receive import Lines
+from pda.service import Service, open_rooms
+from pda.store import queries
+from pda.store.database import Connection
+from pda.store.queries import AttemptRow, Filter, ImportRow
+from pda.times import rfc3339
+from tests.support import NOW, RULES, Store, attempt, message
+
+Sending = trio.MemorySendChannel[Lines]
+LIFE = message(deliveries=[attempt()])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def ingest(store: Store) -> Ingest:
+    return Ingest(Pipeline(RULES), store.writer, config.zone)
+
+
+def lines(*some: bytes, zone: str = "UTC", hostname: str = "", partial: bool = False) -> Lines:
+    return Lines(list(some), NOW, zone, hostname, partial)
+
+
+@asynccontextmanager
+async def running(ingest: Ingest) -> AsyncIterator[Sending]:
+    """Both hops, until all that was sent is stored."""
+    send, receive = trio.open_memory_channel[Lines](64)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ingest.write)
+        nursery.start_soon(ingest.read, receive)
+        async with send:
+            yield send
+        ingest.closing()
+
+
+def attempts(store: Store) -> list[AttemptRow]:
+    with store.reading() as connection:
+        return queries.attempts(connection, Filter())
+
+
+def imports(store: Store) -> list[ImportRow]:
+    with store.reading() as connection:
+        return queries.imports(connection)
+
+
+def refuse(connection: Connection) -> None:
+    """From now on SQLite itself says that the disk is full."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone() or (0,)
+    connection.execute(f"PRAGMA max_page_count = {pages!r}")
+
+
+def allow(connection: Connection) -> None:
+    connection.execute("PRAGMA max_page_count = 1000000")
+
+
+def large(count: int, begin: int = 0) -> list[bytes]:
+    """More than fits into the pages that are there."""
+    return [
+        attempt("deferred", queue_id=f"4jXPlN1VQl{n:05}", reason=f"{n} " + "x" * 1500, dsn="4.0.0")
+        for n in range(begin, begin + count)
+    ]
+
+
+async def refused(ingest: Ingest) -> None:
+    while not ingest.writer_state.refused:
+        await trio.sleep(0.1)
+
+
+def silent(_: ImportState) -> None:
+    """Nobody asks how it goes."""
+
+
+def logged(folder: Path, content: bytes, name: str = "mail.log") -> LogFile:
+    (folder / name).write_bytes(content)
+    return open_log(folder / name)
+
+
+# --- All is well ---------------------------------------------------------------------------------
+
+
+async def test_lines_become_rows(ingest: Ingest, store: Store) -> None:
+    async with running(ingest) as send:
+        for line in LIFE:
+            await send.send(lines(line))
+    (row,) = attempts(store)
+    assert (row.client_id, row.status) == ("shop", "sent")
+    assert ingest.writer_state.attempts == 1
+    assert ingest.counters()["events"] == len(LIFE)
+
+
+async def test_zone_and_mail_host_are_those_of_the_listener(ingest: Ingest, store: Store) -> None:
+    record = attempt(at="Mar 10 10:00:01").replace(b" mx1 ", b" ")
+    async with running(ingest) as send:
+        await send.send(lines(record, zone="Asia/Tokyo", hostname="east"))
+        await send.send(lines(record, zone="UTC", hostname="west"))
+    found = {row.host: rfc3339(row.at) for row in attempts(store)}
+    assert found == {"east": "2026-03-10T01:00:01Z", "west": "2026-03-10T10:00:01Z"}
+
+
+async def test_a_line_cut_by_the_end_of_its_stream(ingest: Ingest, store: Store) -> None:
+    whole = attempt()
+    async with running(ingest) as send:
+        await send.send(lines(whole[:-9], partial=True))
+        await send.send(lines(attempt(to="b@x.example"), partial=True))
+    assert [row.recipient for row in attempts(store)] == ["b@x.example"]
+    assert ingest.counters()["incomplete"] == 1
+
+
+async def test_what_waits_is_written_together(ingest: Ingest, store: Store) -> None:
+    send, receive = trio.open_memory_channel[Lines](64)
+    for line in large(50):
+        send.send_nowait(lines(line))
+    send.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ingest.write)
+        nursery.start_soon(ingest.read, receive)
+        ingest.closing()
+    assert len(attempts(store)) == 50
+    assert ingest.writer_state.commits <= 2
+
+
+async def test_an_order_runs_between_transactions(ingest: Ingest, store: Store) -> None:
+    seen = []
+
+    def order() -> None:
+        seen.append(store.connection.in_transaction)
+
+    async with running(ingest) as send:
+        for line in large(20):
+            await send.send(lines(line))
+            await ingest.exclusively(order)
+    assert seen == [False] * 20
+    assert len(attempts(store)) == 20
+
+
+# --- Imports -------------------------------------------------------------------------------------
+
+
+async def test_an_import_is_noted_when_all_of_it_is_stored(
+    ingest: Ingest, store: Store, tmp_path: Path
+) -> None:
+    content = b"\n".join(LIFE)
+    file = logged(tmp_path, gzip.compress(content))
+    told: list[ImportState] = []
+    async with running(ingest):
+        state = await ingest.import_file(
+            file, "UTC", "", lambda one: told.append(msgspec.structs.replace(one))
+        )
+        assert len(attempts(store)) == 1
+        (noted,) = imports(store)
+    file.close()
+    assert (state.finished, state.lines, state.events, state.error) == (True, 5, 5, "")
+    assert (noted.lines, noted.events, noted.complete) == (5, 5, 1)
+    assert [one.finished for one in told] == [False, True]
+    assert ingest.imports == [state]
+
+
+async def test_a_damaged_file_is_imported_up_to_the_damage(
+    ingest: Ingest, store: Store, tmp_path: Path
+) -> None:
+    file = logged(tmp_path, gzip.compress(b"\n".join(large(30)) + b"\n")[:-9])
+    async with running(ingest):
+        state = await ingest.import_file(file, "UTC", "", silent)
+    file.close()
+    assert "is damaged or incomplete" in state.error
+    assert state.finished
+    assert len(attempts(store)) == 30
+    (noted,) = imports(store)
+    assert not noted.complete
+
+
+async def test_two_imports_and_live_lines_at_the_same_time(
+    ingest: Ingest, store: Store, tmp_path: Path
+) -> None:
+    files = [logged(tmp_path, b"\n".join(large(300, n)), str(n)) for n in (0, 200)]
+    async with running(ingest) as send, trio.open_nursery() as nursery:
+        for file in files:
+            nursery.start_soon(ingest.import_file, file, "UTC", "", silent)
+        for line in large(300, 400):
+            await send.send(lines(line))
+    for file in files:
+        file.close()
+    assert len(attempts(store)) == 700
+    assert [(one.lines, one.error) for one in ingest.imports] == [(300, "")] * 2
+
+
+async def test_after_a_stop_nothing_is_imported(
+    ingest: Ingest, store: Store, tmp_path: Path
+) -> None:
+    file = logged(tmp_path, b"\n".join(LIFE))
+    async with running(ingest):
+        pass
+    state = await ingest.import_file(file, "UTC", "", silent)
+    file.close()
+    assert state.finished
+    assert state.error == f"{tmp_path}/mail.log was not imported: the service is stopping"
+    assert imports(store) == []
+
+
+async def test_a_stop_ends_a_long_import_and_says_so(
+    ingest: Ingest, store: Store, tmp_path: Path
+) -> None:
+    file = logged(tmp_path, b"\n".join(large(3000)))
+    states = []
+
+    async def do_import() -> None:
+        states.append(await ingest.import_file(file, "UTC", "", lambda _: begun.set()))
+
+    begun = trio.Event()
+    async with trio.open_nursery() as nursery, running(ingest):
+        nursery.start_soon(do_import)
+        await begun.wait()
+    file.close()
+    (state,) = states
+    assert state.error == f"{tmp_path}/mail.log was imported in part only: the service is stopping"
+    assert 0 < state.lines < 3000
+    assert len(attempts(store)) == state.lines
+    (noted,) = imports(store)
+    assert not noted.complete
+
+
+# --- The disk refuses ----------------------------------------------------------------------------
+
+
+async def test_the_disk_refuses_for_a_while_and_nothing_is_lost(
+    ingest: Ingest,
+    store: Store,
+    autojump_clock: trio.testing.MockClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(ingest) as send:
+        await send.send(lines(*LIFE))
+        await send.send(lines(*large(1)))
+        refuse(store.connection)
+        await send.send(lines(*large(200)))
+        await refused(ingest)
+        await trio.sleep(60)
+        await send.send(lines(*large(200, 150)))
+        failures = ingest.writer_state.failures
+        await trio.sleep(60)
+        assert ingest.writer_state.failures > failures
+        assert "full" in ingest.writer_state.refused
+        allow(store.connection)
+    assert len(attempts(store)) == 351
+    state = ingest.writer_state
+    assert (state.refused, state.lost_events) == ("", 0)
+    told = [record.levelname for record in caplog.records if record.name == "pda.ingest"]
+    assert told == ["ERROR", "WARNING"]
+
+
+async def test_a_stop_while_the_disk_refuses_is_bounded(
+    ingest: Ingest, store: Store, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Not for each transaction that waits, but once: with live lines and an import."""
+    file = logged(tmp_path, b"\n".join(large(3000, 1000)))
+    refuse(store.connection)
+    states = []
+
+    async def do_import() -> None:
+        states.append(await ingest.import_file(file, "UTC", "", silent))
+
+    async with trio.open_nursery() as nursery, running(ingest) as send:
+        nursery.start_soon(do_import)
+        for n in range(10):
+            await send.send(lines(*large(100, 100 * n)))
+        await refused(ingest)
+        begun = trio.current_time()
+    file.close()
+    assert 20 <= trio.current_time() - begun < 30
+    assert ingest.writer_state.lost_events >= 1000
+    assert "was imported in part only" in states[0].error
+    assert attempts(store) == []
+
+
+async def test_what_the_disk_takes_before_time_is_up_is_not_lost(
+    ingest: Ingest, store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def make_room() -> None:
+        await refused(ingest)
+        await trio.sleep(10)
+        allow(store.connection)
+
+    refuse(store.connection)
+    async with trio.open_nursery() as nursery, running(ingest) as send:
+        nursery.start_soon(make_room)
+        await send.send(lines(*large(200)))
+    assert len(attempts(store)) == 200
+    assert ingest.writer_state.lost_events == 0
+
+
+async def test_the_service_ends_with_status_1_when_the_disk_refuses(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The wiring of it, with the service in this process: its clock need not be waited for."""
+    caplog.set_level(logging.INFO)
+    (tmp_path / "pda.toml").write_text('[receive]\nlisten = []\n[http]\nbind = ""\n')
+    environment = {"PDA_STORE_PATH": str(tmp_path / "pda.db")}
+    settings = config.load(tmp_path / "pda.toml", environment)
+    statuses = []
+    stop = trio.Event()
+
+    async def signals() -> AsyncIterator[int]:
+        await stop.wait()
+        yield signal.SIGTERM
+
+    with open_rooms(settings) as rooms:
+
+        async def run() -> None:
+            statuses.append(await Service(rooms).run(signals()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await trio.sleep(1)
+            refuse(rooms.writer._connection)
+            file = logged(tmp_path, b"\n".join(large(500)))
+            nursery.start_soon(rooms.import_file, file, silent)
+            await refused(rooms.ingest)
+            stop.set()
+    assert statuses == [1]
+    assert "stopped with 500 events lost: the database refused them" in caplog.text
+
+
+# --- Memory --------------------------------------------------------------------------------------
+
+
+async def peak(folder: Path, messages: int) -> int:
+    """Octets of memory that an import takes at the most."""
+    folder.mkdir()
+    store = Store(folder, limit=500)
+    ingest = Ingest(Pipeline(RULES), store.writer, config.zone)
+    ids = [f"4jXPlN1VQl{n:05}" for n in range(messages)]
+    content = b"\n".join(line for i in ids for line in message(i, deliveries=[attempt(queue_id=i)]))
+    file = logged(folder, gzip.compress(content, 1))
+    del content, ids
+    gc.collect()
+    tracemalloc.start()
+    async with running(ingest):
+        state = await ingest.import_file(file, "UTC", "", silent)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    file.close()
+    assert (state.lines, len(attempts(store))) == (5 * messages, messages)
+    store.close()
+    return most
+
+
+async def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    small, larger = [await peak(tmp_path / str(n), n) for n in (5_000, 15_000)]
+    assert larger < 1.3 * small + 2**22

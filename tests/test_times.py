@@ -1,0 +1,27 @@
+"""Moments as they are written."""
+
+from __future__ import annotations
+
+import pytest
+
+from pda.times import moment, rfc3339
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-23T10:00:00+01:00", "2026-11-23T09:00:00Z"),
+        ("2026-11-23T09:00:00.25Z", "2026-11-23T09:00:00.250000Z"),
+        ("1795424400000", "2026-11-23T09:00:00Z"),
+    ],
+)
+def test_moments(text: str, at: str) -> None:
+    assert rfc3339(moment(text)) == at
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01", "9" * 30, "0001-01-01T00:00+14:00"]
+)
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time such as"):
+        moment(text)
