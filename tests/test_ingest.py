@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import logging
+import re
 import signal
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
@@ -88,8 +89,8 @@ def large(count: int, begin: int = 0) -> list[bytes]:
     ]
 
 
-async def refused(ingest: Ingest) -> None:
-    while not ingest.writer_state.refused:
+async def refused(ingest: Ingest, times: int = 1) -> None:
+    while ingest.writer_state.failures < times:  # noqa: ASYNC110 nobody is told
         await trio.sleep(0.1)
 
 
@@ -134,14 +135,10 @@ async def test_a_line_cut_by_the_end_of_its_stream(ingest: Ingest, store: Store)
 
 
 async def test_what_waits_is_written_together(ingest: Ingest, store: Store) -> None:
-    send, receive = trio.open_memory_channel[Lines](64)
-    for line in large(50):
-        send.send_nowait(lines(line))
-    send.close()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ingest.write)
-        nursery.start_soon(ingest.read, receive)
-        ingest.closing()
+    async with running(ingest) as send:
+        await trio.testing.wait_all_tasks_blocked()
+        for line in large(50):
+            send.send_nowait(lines(line))
     assert len(attempts(store)) == 50
     assert ingest.writer_state.commits <= 2
 
@@ -260,12 +257,9 @@ async def test_the_disk_refuses_for_a_while_and_nothing_is_lost(
         await send.send(lines(*large(1)))
         refuse(store.connection)
         await send.send(lines(*large(200)))
-        await refused(ingest)
-        await trio.sleep(60)
+        await refused(ingest, times=3)
         await send.send(lines(*large(200, 150)))
-        failures = ingest.writer_state.failures
-        await trio.sleep(60)
-        assert ingest.writer_state.failures > failures
+        await refused(ingest, times=6)
         assert "full" in ingest.writer_state.refused
         allow(store.connection)
     assert len(attempts(store)) == 351
@@ -344,7 +338,8 @@ async def test_the_service_ends_with_status_1_when_the_disk_refuses(
             await refused(rooms.ingest)
             stop.set()
     assert statuses == [1]
-    assert "stopped with 500 events lost: the database refused them" in caplog.text
+    assert re.search(r"stopped with \d+ events lost: the database refused them", caplog.text)
+    assert "can be written again" not in caplog.text
 
 
 # --- Memory --------------------------------------------------------------------------------------
@@ -352,13 +347,19 @@ async def test_the_service_ends_with_status_1_when_the_disk_refuses(
 
 async def peak(folder: Path, messages: int) -> int:
     """Octets of memory that an import takes at the most."""
-    folder.mkdir()
-    store = Store(folder, limit=500)
+    store = Store(folder, limit=100)
     ingest = Ingest(Pipeline(RULES), store.writer, config.zone)
-    ids = [f"4jXPlN1VQl{n:05}" for n in range(messages)]
-    content = b"\n".join(line for i in ids for line in message(i, deliveries=[attempt(queue_id=i)]))
+    content = b"\n".join(
+        line
+        for queue_id in [f"4jXPlN1VQl{n:05}" for n in range(messages)]
+        for line in message(
+            queue_id,
+            message_id=f"<98494.{queue_id}@shop>",
+            deliveries=[attempt(queue_id=queue_id)],
+        )
+    )
     file = logged(folder, gzip.compress(content, 1))
-    del content, ids
+    del content
     gc.collect()
     tracemalloc.start()
     async with running(ingest):
@@ -371,6 +372,12 @@ async def peak(folder: Path, messages: int) -> int:
     return most
 
 
-async def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    small, larger = [await peak(tmp_path / str(n), n) for n in (5_000, 15_000)]
-    assert larger < 1.3 * small + 2**22
+async def test_memory_does_not_grow_with_the_file(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond what the transactions and the open entries may hold, here made small."""
+    monkeypatch.setattr("pda.ingest._MOST_EVENTS", 1000)
+    monkeypatch.setattr("pda.ingest._QUEUED_WORK", 1)
+    monkeypatch.setattr("pda.backfill._CHUNK", 32 * 1024)
+    small, larger = [await peak(tmp_path_factory.mktemp("x"), n) for n in (1_000, 3_000)]
+    assert larger < 1.5 * small

@@ -144,7 +144,7 @@ class Ingest:
 
     async def _insert(self, work: Work) -> None:
         pending = self._pending
-        batch = await self._compute(self._writer.prepare, work.events)
+        batch = await self._prepared(work.events)
         batch.imported = work.imported
         pending.batches.append(batch)
         pending.events += len(work.events)
@@ -155,6 +155,22 @@ class Ingest:
             await self._compute(self._writer.insert, batch)
         except DatabaseError:  # all of the transaction has gone: the commit inserts it again
             await self._commit()
+
+    async def _prepared(self, events: list[Event]) -> Batch:
+        """Tries until the database can be read; not for ever when the service has to stop."""
+        while trio.current_time() < self._give_up_at:
+            try:
+                return await self._compute(self._writer.prepare, events)
+            except DatabaseError as error:
+                await self._wait_for_disk(error)
+        self.writer_state.lost_events += len(events)
+        return Batch()
+
+    async def _wait_for_disk(self, error: Exception) -> None:
+        self._refused(error)
+        if self._stopping.is_set():
+            self._give_up_at = min(self._give_up_at, trio.current_time() + _GIVE_UP_S)
+        await trio.sleep(_RETRY_S)
 
     def _is_due(self) -> bool:
         """An import fills its transactions; live lines wait for no more than what is there."""
@@ -194,7 +210,7 @@ class Ingest:
     ) -> None:
         head = await trio.to_thread.run_sync(head_digest, file)
         batches = read_lines(file)
-        read = partial(source.read, received_at=file.written_at)
+        read = partial(self._read, source, received_at=file.written_at)
         while (lines := await trio.to_thread.run_sync(_next, batches, state)) is not None:
             events = await self._compute(read, lines)
             state.lines += len(lines)
@@ -239,8 +255,19 @@ class Ingest:
             if batch.partial:
                 events += source.read_partial(batch.lines[0], batch.received_at)
             else:
-                events += source.read(batch.lines, batch.received_at)
+                events += self._read(source, batch.lines, batch.received_at)
         return events
+
+    def _read(self, source: Source, lines: list[bytes], received_at: int) -> list[Event]:
+        """The events in these lines; a line at which this program fails costs only itself."""
+        try:
+            return source.read(lines, received_at)
+        except Exception as error:  # noqa: BLE001 one line must not end the service
+            if len(lines) == 1:
+                log.error("a line could not be read (%s): a mistake in pda", type(error).__name__)
+                self.pipeline.tally.failed += 1
+                return []
+        return [event for line in lines for event in self._read(source, [line], received_at)]
 
     def _source(self, zone: str, hostname: str) -> Source:
         source = self._sources.get((zone, hostname))
@@ -264,10 +291,7 @@ class Ingest:
             try:
                 await trio.to_thread.run_sync(self._writer.commit, *batches)
             except DatabaseError as error:
-                self._refused(error)
-                if self._stopping.is_set():
-                    self._give_up_at = min(self._give_up_at, trio.current_time() + _GIVE_UP_S)
-                await trio.sleep(_RETRY_S)
+                await self._wait_for_disk(error)
                 continue
             state.seconds += time.perf_counter() - begun
             state.commits += 1
@@ -300,6 +324,7 @@ class Ingest:
             "unknown": tally.unknown,
             "headerless": tally.headerless,
             "incomplete": tally.incomplete,
+            "failed": tally.failed,
         }
 
 

@@ -83,15 +83,21 @@ class Tally(msgspec.Struct):
     headerless: int = 0
     incomplete: int = 0
     """Cut off at the end of a stream."""
+    failed: int = 0
+    """That this program failed at: a mistake of its own."""
     kinds: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     """By program and kind of record."""
     shapes: dict[str, int] = {}
     """The last distinct shapes of unknown lines, masked, and how often each came."""
 
+    def note(self, program: str, kind: str) -> None:
+        """Counts a record. Who may send may choose what it calls itself: others are one."""
+        self.kinds[program if program in postfix.PROGRAMS else "other", kind] += 1
+
     def note_unknown(self, program: str, text: str) -> None:
         """Counts a line whose form is not known, and keeps its shape."""
         self.unknown += 1
-        self.kinds[program, "unknown"] += 1
+        self.note(program, "unknown")
         shape = f"{program}: {mask(text[:_SHAPE])[:_SHAPE]}"
         self.shapes[shape] = self.shapes.pop(shape, 0) + 1  # now the last one
         if len(self.shapes) > _MOST_SHAPES:
@@ -100,7 +106,7 @@ class Tally(msgspec.Struct):
     @property
     def lines(self) -> int:
         """All lines that were read."""
-        unread = self.headerless + self.incomplete
+        unread = self.headerless + self.incomplete + self.failed
         return self.events + self.at_the_door + self.ignored + self.unknown + unread
 
 
@@ -165,7 +171,7 @@ class Source:
         if isinstance(record, Unknown):
             tally.note_unknown(header.program, header.text)
             return ()
-        tally.kinds[header.program, type(record).__name__] += 1
+        tally.note(header.program, type(record).__name__)
         if record.queue_id in _WITHOUT_ENTRY:
             tally.at_the_door += 1
             return ()

@@ -39,6 +39,7 @@ PROGRAMS = frozenset(
     trace trivial-rewrite verify virtual""".split()
 )
 _QUEUE_MANAGERS = frozenset(["qmgr", "nqmgr", "oqmgr"])
+# Numbers are bounded in the patterns: what is longer is no number of Postfix's.
 TEXT_LIMIT = 8192
 """Characters; Postfix writes 2000 bytes at most (util/msg_syslog.c). Longer is not its own."""
 
@@ -62,13 +63,15 @@ _BARE = r"([^<>,\s]+)"
 _DELIVERY = re.compile(
     rf"to=(?:<{_ADDRESS}>|{_BARE}), (?:orig_to=(?:<{_ADDRESS}>|{_BARE}), )?"
     r"relay=([^,]*), "
-    r"(?:conn_use=(\d+), )?"
-    r"delay=(\d+(?:\.\d+)?)(?:, delays=([\d./]+))?(?:, tls=([^, ]*))?"
+    r"(?:conn_use=(\d{1,9}), )?"
+    r"delay=(\d{1,9}(?:\.\d{1,9})?)(?:, delays=([\d./]{1,80}))?(?:, tls=([^, ]*))?"
     r"(?:, (?!dsn=|status=)[a-z_]+=[^, ]*)*(?:, dsn=(\d\.\d{1,3}\.\d{1,3}))?, "
     r"status=([A-Za-z-]+)(?: \((.*))?$",
     re.DOTALL,
 )
-_ACTIVE = re.compile(rf"from=<{_ADDRESS}>, size=(\d+)(?:, nrcpt=(\d+))?(?: \(queue \w+\))? *$")
+_ACTIVE = re.compile(
+    rf"from=<{_ADDRESS}>, size=(\d{{1,18}})(?:, nrcpt=(\d{{1,9}}))?(?: \(queue \w+\))? *$"
+)
 _EXPIRED = re.compile(rf"from=<{_ADDRESS}>, status=((?:force-)?expired), returned to sender$")
 _MESSAGE_ID = re.compile(r"(resent-)?message-id=(.*)$", re.DOTALL)
 _CLIENT = re.compile(
@@ -76,7 +79,7 @@ _CLIENT = re.compile(
     r"(?:, sasl_username=(.*?))?(?:, sasl_sender=(.*?))?"
     r"(?:, orig_queue_id=(\w*))?(?:, orig_client=(\S+?))?,?$"
 )
-_PICKUP = re.compile(rf"uid=(\d+) from=(?:<{_ADDRESS}>|{_BARE})(?: orig_id=(\w+))?$")
+_PICKUP = re.compile(rf"uid=(\d{{1,10}}) from=(?:<{_ADDRESS}>|{_BARE})(?: orig_id=(\w+))?$")
 _REMOVED = re.compile(r"removed(?: \((canceled|discarded)\))?$")
 _NOTIFICATION = re.compile(
     r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+)$"

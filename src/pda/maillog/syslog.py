@@ -63,6 +63,8 @@ _WHOLE = {stamp: re.compile(stamp.pattern + _HOST_AND_TAG.pattern, re.DOTALL) fo
 _ZGREP = re.compile(r"[^\s:]+:(?=[A-Z][a-z]{2} [ \d]?\d \d\d:|\d{4}[- ])")
 _SOLARIS = re.compile(r"\[ID \d+ \w+\.\w+\] ")
 _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ (.*?)\]?$", re.DOTALL)
+_LATEST = _DAY * 365 * 200
+"""Some time in 2169; no log is of before 1970 either."""
 _SEVERITIES = frozenset("EMERG ALERT CRIT ERR ERROR WARN WARNING NOTICE INFO DEBUG".split())
 _CACHE = 20_000
 _SHORTEST_STAMP = len("Sep 1 10:00:00")
@@ -209,7 +211,7 @@ class HeaderReader:
         repeat = 0
         if text.startswith("message repeated "):
             repeat, text = _repeated(text)
-        pid = int(procid) if procid and procid.isdecimal() else None
+        pid = int(procid) if procid and procid.isdecimal() and len(procid) <= 10 else None
         return Header(
             at, grade, hostname or self._hostname, syslog_name, program, pid, text, repeat
         )
@@ -220,6 +222,8 @@ class HeaderReader:
         if year:
             day += year
         at = self._second(day, time, offset, received_at)
+        if not 0 <= at < _LATEST:  # a moment that cannot be; the line counts as just received
+            at = received_at // _SECOND * _SECOND
         grade = ZONED if offset and len(offset) != 4 else 0
         if not fraction:
             return at, grade

@@ -11,6 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
@@ -79,7 +80,7 @@ def find_key(database: Path, key_file: Path, key_hex: str = "", *, make: bool = 
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / _CREDENTIAL
     if credential.exists():
         return _read_key(credential)  # who may read it is systemd's business, by ACL
-    if key_file.exists():
+    if _is_there(key_file):
         _refuse_if_readable_by_others(key_file)
         return _read_key(key_file)
     if _has_content(database):
@@ -95,18 +96,37 @@ def find_key(database: Path, key_file: Path, key_hex: str = "", *, make: bool = 
 def make_key(path: Path) -> Key:
     """A new key in a new file of mode 0600. Raises `StoreError`, also if there is such a file."""
     raw = secrets.token_bytes(KEY_BYTES)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_durably(new, raw.hex() + "\n")
+        os.link(new, path)  # whole or not at all, and never over another one
+        _sync_directory(path.parent)
     except FileExistsError:
         raise StoreError(f"{path} is there already; a key is never overwritten") from None
     except OSError as error:
         raise StoreError(f"the key file {path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            new.unlink()
+    return Key(raw)
+
+
+def _write_durably(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
-        file.write(raw.hex() + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    return Key(raw)
+
+
+def _sync_directory(path: Path) -> None:
+    """A new name outlasts a power cut only then."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _refuse_if_readable_by_others(path: Path) -> None:
@@ -197,7 +217,16 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 
 def _has_content(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
+    if _is_there(path) and path.is_dir():
+        raise StoreError(f"{path} is a directory, not a database")
+    return _is_there(path) and path.stat().st_size > 0
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
 
 
 class WriteLock:

@@ -328,6 +328,12 @@ def users(connection: Connection) -> list[UserRow]:
     return [_made(UserRow, row) for row in rows]
 
 
+# Two indexes; one condition on two columns would use neither.
+_OF_MESSAGE = """e.id IN (WITH wanted (id) AS (SELECT ?)
+    SELECT entry.id FROM entry, wanted WHERE message_id = wanted.id
+    UNION SELECT entry.id FROM entry, wanted WHERE msg_id = wanted.id AND msg_id <> '')"""
+
+
 def _recipient(wanted: Filter) -> tuple[str, Value]:
     """Outcomes are kept under the recipient as compared."""
     recipient = wanted.recipient
@@ -352,7 +358,7 @@ def _where(wanted: Filter, at: str, recipient: tuple[str, Value]) -> _Where:
     ]
     used = [(sql, value) for sql, value in conditions if value is not None]
     if wanted.msg_id is not None:
-        used += [("? IN (e.msg_id, e.message_id)", wanted.msg_id)]
+        used += [(_OF_MESSAGE, wanted.msg_id)]
     if not used:
         return "", []
     return "WHERE " + " AND ".join(sql for sql, _ in used), [value for _, value in used]

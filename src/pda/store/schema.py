@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pysqlcipher3 import dbapi2
 
-from pda.store.database import Connection, StoreError
+from pda.store.database import Connection, DatabaseError, StoreError
 
 # sqlite-utils takes module pysqlite3 in place of sqlite3 where it finds one; so it catches the
 # exceptions of the driver in use.
@@ -32,10 +32,17 @@ def migrate(connection: Connection) -> None:
             f" {len(MIGRATIONS)}): install that version; nothing was changed"
         )
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        migration(Database(connection))  # type: ignore[arg-type]  # a DB-API connection
-        connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            migration(Database(connection))  # type: ignore[arg-type]  # a DB-API connection
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except DatabaseError as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise StoreError(
+                f"the tables cannot be brought to this version ({error}); nothing was changed"
+            ) from error
 
 
 def _first(database: Database) -> None:
@@ -65,6 +72,7 @@ def _first(database: Database) -> None:
     database.table("entry").create_index(["queue_id", "host_id"])
     database.table("entry").create_index(["client_id", "born"])
     database.table("entry").create_index(["message_id"])
+    database.execute("CREATE INDEX entry_msg_id ON entry (msg_id) WHERE msg_id <> ''")
     database.execute(_ATTEMPT)
     database.execute("CREATE INDEX attempt_recipient ON attempt (recipient, at)")
     database.execute(_OUTCOME)

@@ -82,6 +82,7 @@ class Writer:
         migrate(connection)
         self._connection = connection
         self._correlator = correlator
+        self._added: list[Change] | None = None
         self._hosts = _Names("host", connection)
         self._clients = _Names("client", connection)
         self._verdicts = _read_verdicts(connection)
@@ -89,12 +90,17 @@ class Writer:
         self._last_change = _number(connection, "SELECT value FROM meta WHERE name = 'change'")
 
     def prepare(self, events: Sequence[Event]) -> Batch:
-        """Works out what these events change. Each batch is to be committed, in this order."""
+        """Works out what these events change. Each batch is to be committed, in this order.
+
+        Where the database cannot be read (`DatabaseError`), it is to be called again for the same.
+        """
         correlator = self._correlator
-        changes = correlator.add(events, self._load(correlator.missing(events)))
+        if self._added is None:
+            self._added = correlator.add(events, self._load(correlator.missing(events)))
         wanted = correlator.wanted()
         keys = wanted.keys | self._keys_of(wanted.message_ids)
-        changes += correlator.join(self._load(keys))
+        changes = self._added + correlator.join(self._load(keys))
+        self._added = None
         batch = Batch()
         for change in changes:
             self._add(batch, change)
