@@ -144,9 +144,10 @@ def test_a_variable_that_is_not_understood(tmp_path: Path, variable: str, text: 
 
 
 def test_a_section_that_is_no_table_and_a_variable_for_it(tmp_path: Path) -> None:
-    path = file(tmp_path, "store = 5\nhttp = {original_api = 1}\n")
-    found = mistakes(path, PDA_STORE_PATH="/x", PDA_HTTP_ORIGINAL_API_ALLOW_ACTIONS="1")
+    environment = {"PDA_STORE_PATH": "/x", "PDA_HTTP_ORIGINAL_API_ALLOW_ACTIONS": "1"}
+    found = mistakes(file(tmp_path, "store = 5\nhttp = {original_api = 1}\n"), **environment)
     assert found == ["store: a table is expected", "http.original_api: a table is expected"]
+    assert mistakes(file(tmp_path, "http = 5"), **environment) == ["http: a table is expected"]
 
 
 # --- Mistakes ------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ async def running(ingest: Ingest) -> AsyncIterator[Sending]:
         nursery.start_soon(ingest.write)
         nursery.start_soon(ingest.read, receive)
         async with send:
+            await trio.testing.wait_all_tasks_blocked()
             yield send
         ingest.closing()
 
@@ -136,7 +137,6 @@ async def test_a_line_cut_by_the_end_of_its_stream(ingest: Ingest, store: Store)
 
 async def test_what_waits_is_written_together(ingest: Ingest, store: Store) -> None:
     async with running(ingest) as send:
-        await trio.testing.wait_all_tasks_blocked()
         for line in large(50):
             send.send_nowait(lines(line))
     assert len(attempts(store)) == 50

@@ -204,12 +204,9 @@ def _moment(_: click.Context, option: click.Parameter, text: str | None) -> int 
     if text is None:
         return None
     try:
-        at = moment(text)
+        return moment(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param=option) from None
-    if abs(at) >= 2**63:
-        raise click.BadParameter(f"{text} is no time", param=option)
-    return at
 
 
 @main.command()

@@ -56,8 +56,8 @@ _NOT_IDS = frozenset(["statistics", "warning", "TLSRPT", "mynetworks", "postfix"
 _KEYWORD = re.compile(r"([a-z_-]+)[=: ]")
 
 # An address in brackets: a quoted local part may hold anything, `>` included (Postfix 3.5+); the
-# unquoted form of earlier versions ends where the legal continuation follows.
-_ADDRESS = r'("(?:[^"\\]|\\.)*"[^>]*|.*?)'
+# unquoted form of earlier versions ends where the legal continuation follows. Most have neither.
+_ADDRESS = r'([^">]*|"(?:[^"\\]|\\.)*"[^>]*|.*?)'
 # Some logs have lost their angle brackets.
 _BARE = r"([^<>,\s]+)"
 _DELIVERY = re.compile(
@@ -67,6 +67,13 @@ _DELIVERY = re.compile(
     r"delay=(\d{1,9}(?:\.\d{1,9})?)(?:, delays=([\d./]{1,80}))?(?:, tls=([^, ]*))?"
     r"(?:, (?!dsn=|status=)[a-z_]+=[^, ]*)*(?:, dsn=(\d\.\d{1,3}\.\d{1,3}))?, "
     r"status=([A-Za-z-]+)(?: \((.*))?$",
+    re.DOTALL,
+)
+# What `_DELIVERY` finds in most lines, in half the time.
+_USUAL_DELIVERY = re.compile(
+    r'to=<([^">]+)>, relay=([^,]*), (?:conn_use=(\d{1,9}), )?'
+    r"delay=(\d{1,9}(?:\.\d{1,9})?), delays=([\d./]{1,80}), "
+    r"dsn=(\d\.\d{1,3}\.\d{1,3}), status=([A-Za-z-]+) \((.*)$",
     re.DOTALL,
 )
 _ACTIVE = re.compile(
@@ -120,6 +127,8 @@ _IGNORED_KEYWORDS = frozenset(
     re-using reusing replacing sender_bcc recipient_bcc breaking resent table uid_map enqueued
     smtp_tls DANE Host Name mail message delivery save""".split()
 )
+_CHATTER = ("connect from ", "disconnect from ", "statistics: ")
+"""What Postfix says most of all that is ignored."""
 _IGNORED_TEXT = re.compile(
     r"(?:dis)?connect(?:ed)? (?:from|to) |statistics: |(?:warning|error|fatal|panic): "
     r"|lost connection |timeout |too many errors |improper command |SSL_(?:accept|connect) "
@@ -136,9 +145,9 @@ _IGNORED_TEXT = re.compile(
 
 def read(header: Header) -> AnyRecord:
     """The record in a line; `Ignored` for what is known and no matter here or not Postfix's."""
-    if not is_postfix(header):
-        return IGNORED
     text = header.text
+    if not is_postfix(header) or text.startswith(_CHATTER):
+        return IGNORED
     if len(text) > TEXT_LIMIT:
         return UNKNOWN
     found = _ENTRY.match(text)
@@ -178,8 +187,28 @@ def _without_id(text: str) -> AnyRecord:
 
 
 def _delivery(queue_id: str, tail: str) -> AnyRecord | None:
+    if queue_id == NOQUEUE:
+        return None
+    found = _USUAL_DELIVERY.match(tail)
+    if found is not None:
+        to, relay, conn_use, delay, delays, dsn, status, reason = found.groups()
+        return Delivery(
+            queue_id=queue_id,
+            recipient=to,
+            relay=relay,
+            conn_use=int(conn_use or 0),
+            delay=float(delay),
+            delays=_delays(delays),
+            dsn=dsn,
+            status=status,
+            reason=_reason(reason),
+        )
+    return _unusual_delivery(queue_id, tail)
+
+
+def _unusual_delivery(queue_id: str, tail: str) -> AnyRecord | None:
     found = _DELIVERY.match(tail)
-    if found is None or queue_id == NOQUEUE:
+    if found is None:
         return None
     to, bare, orig_to, bare_orig, relay, conn_use, delay, delays, tls, dsn, status, reason = (
         found.groups("")
@@ -205,12 +234,12 @@ _BEHIND = re.compile(r"\)(?: \d+)?$")
 
 def _reason(text: str) -> str:
     """The text in the outer brackets, whose closing one is lost where Postfix cut the line."""
-    return _BEHIND.sub("", text, count=1)
+    return text[:-1] if text.endswith(")") else _BEHIND.sub("", text, count=1)
 
 
 def _delays(text: str) -> tuple[float, ...]:
     try:
-        return tuple([float(part) for part in text.split("/")]) if text else ()
+        return tuple(map(float, text.split("/"))) if text else ()
     except ValueError:
         return ()
 

@@ -85,7 +85,7 @@ class HeaderReader:
         self._hostname = hostname
         self._hour = -1
         self._seconds: dict[str, tuple[int, int]] = {}
-        self._sources: dict[str, tuple[str, str, str]] = {}
+        self._sources: dict[str, tuple[str, str, str, int | None]] = {}
 
     def read(self, line: str, received_at: int) -> Header | None:
         """The header and text of a line; None where there is no header.
@@ -101,17 +101,18 @@ class HeaderReader:
         return self._usual(line, start, received_at) or self._legacy(line, start, received_at)
 
     def _usual(self, line: str, start: int, received_at: int) -> Header | None:
-        """A line in a common form, of a host and program that were read before."""
+        """A line in a common form, of a host and process that were read before."""
         end, colon = _bounds(line, start)
-        source, _, procid = line[end + 1 : colon].partition("[")
-        names = self._sources.get(source)
-        if names is None or colon < 0 or procid[-1:] != "]" or not procid[:-1].isdecimal():
+        source = self._sources.get(line[end + 1 : colon])
+        if source is None or colon < 0:
             return None
         time = self._usual_time(line[start:end], received_at)
         text = line[colon + 2 :]
         if time is None or text.startswith(_MORE_IN_TEXT):
             return None
-        return Header(*time, *names, int(procid[:-1]), text)
+        at, grade = time
+        hostname, syslog_name, program, procid = source
+        return Header(at, grade, hostname, syslog_name, program, procid, text)
 
     def _usual_time(self, stamp: str, received_at: int) -> tuple[int, int] | None:
         """µs since the epoch, and the grade; a second is read once."""
@@ -146,13 +147,13 @@ class HeaderReader:
         return header
 
     def _remember(self, found: re.Match[str], start: int, header: Header) -> None:
-        """For the next line of this host and program."""
+        """For the next line of this host and process."""
         line = found.string
         end, colon = _bounds(line, start)
         stamp_end = max(map(found.end, _STAMP_PARTS))
-        if header.procid is not None and (stamp_end, found.start("text")) == (end, colon + 2):
-            source = line[end + 1 : colon].partition("[")[0]
-            _keep(self._sources, source, (header.hostname, header.syslog_name, header.program))
+        if (stamp_end, found.start("text")) == (end, colon + 2):
+            source = header.hostname, header.syslog_name, header.program, header.procid
+            _keep(self._sources, line[end + 1 : colon], source)
 
     def _unusual(
         self, form: re.Pattern[str], line: str, start: int, received_at: int
