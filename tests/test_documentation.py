@@ -14,6 +14,7 @@ from pda import config
 from pda.cli import main
 from pda.metrics import Metrics
 from tests.support import RULES
+from tests.web.support import RunningService
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -68,6 +69,7 @@ def test_every_metric_is_documented() -> None:
     sizes = dict.fromkeys(("database octets", "write-ahead log octets", "open entries",
                            "resident memory octets"), 1)  # fmt: skip
     named = {name.replace("-", " "): size for name, size in sizes.items()}
-    text = Metrics({"tcp://127.0.0.1:1": Counters()}, ingest, named).text().decode()
+    rules = RunningService().rules_status()
+    text = Metrics({"tcp://127.0.0.1:1": Counters()}, ingest, named, rules).text().decode()
     for metric in re.findall(r"^(pda_\w+)", text, re.MULTILINE):
         assert metric.removesuffix("_created") in README, metric

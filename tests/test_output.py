@@ -135,6 +135,8 @@ STATUS = {
     "listeners": [{"protocol": "udp", "address": "[::1]:5514",
                    "counters": {"lines": 7, "kernel_drops": 2, "refused_senders": 3}}],
     "lines": {"events": 5, "ignored": 2}, "sizes": {"open entries": 4},
+    "rules": {"rules": 87, "source": "my.xml", "loaded_at": NOW, "refused": "", "refused_at": 0,
+              "judged_at": NOW, "entries": 9, "entries_left": 0, "changed": 3},
 }  # fmt: skip
 
 
@@ -143,9 +145,19 @@ def test_status(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == (
         "pda 1.2, running since 2026-03-10T12:00:00Z\nlast line: none yet\n"
         "PROBLEM: the disk is full\nudp [::1]:5514: 7 lines, 5 dropped or refused\n"
-        "lines: 5 events, 2 ignored\nsizes: open entries 4\n"
+        "lines: 5 events, 2 ignored\n"
+        "rules: 87 from my.xml, in force since 2026-03-10T12:00:00Z\n"
+        "history: judged by them, 3 verdicts changed\nsizes: open entries 4\n"
     )
     output.status({**STATUS, "problem": "", "last_line_at": NOW})
     out = capfd.readouterr().out
     assert "last line: 2026-03-10T12:00:00Z" in out
     assert "PROBLEM" not in out
+
+
+def test_status_of_rules_that_were_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    rules = {"refused": "line 2: \x1b[1m", "refused_at": NOW, "judged_at": 0, "entries_left": 4}
+    output.status({**STATUS, "rules": {**STATUS["rules"], **rules}})  # type: ignore[dict-item]
+    out = capfd.readouterr().out
+    assert "REFUSED at 2026-03-10T12:00:00Z: line 2: \\x1b[1m" in out
+    assert "being judged, 4 of 9 queue entries left, 3 verdicts changed so far" in out

@@ -19,27 +19,30 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/links.py chain.py   which queue entries are one message
         maillog/clients.py    which application sent it
         maillog/outcome.py    what became of each recipient
+      maillog/rejudge.py    what other rules change of what is known
     store/                SQLCipher; SQL lives here and nowhere else
       database.py           key, connections, pragmas, the write lock
       schema.py             tables and numbered migrations
       readers.py            connections for many askers at a time
-      queries.py            one function per question
+      queries.py verdicts.py  one function per question
     web/                  what is asked over HTTP
       app.py auth.py        the application; who may ask
       asking.py errors.py   questions to the store from Trio; what cannot be served
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
-      api.py lists.py       /api/v1, /healthz, /metrics
+      api.py lists.py rules_api.py  /api/v1, /healthz, /metrics
       dashboard.py          the pages
       ports.py              what the web needs of the running service
 
     maillog/events.py     the vocabulary; imports nothing of ours
     service.py            wiring: order of start and stop, signals
+    rulebook.py           the rules in force: where their list comes from; what is asked of them
     control.py            orders to the running service over a local socket
     metrics.py            Prometheus' view of all counters
     times.py              moments as they are written
     config.py             pda.toml + environment → checked `Settings`
-    cli.py output.py      the command line and what it prints (__main__.py: `python -m pda`)
+    cli.py cli_rules.py   the command line (__main__.py: `python -m pda`)
+      cli_shared.py output.py  what its commands share, and what they print
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only

@@ -8,48 +8,26 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO
 
 import click
 import msgspec
 
-from pda import config, control, output
+from pda import cli_rules, config, control, output
 from pda.backfill import BackfillError, newest_within, oldest_first, open_log
-from pda.config import ConfigError, Settings
+from pda.cli_shared import key_of, one_sentence, replies
+from pda.config import Settings
 from pda.control import AddUser, GetStatus, ImportFile
 from pda.ingest import ImportState
 from pda.maillog import postfix
 from pda.maillog.syslog import HeaderReader
 from pda.store import queries
-from pda.store.database import DatabaseError, StoreError, find_key, make_key, open_reader
+from pda.store.database import StoreError, make_key, open_reader
 from pda.store.queries import Filter, UserRow
 from pda.times import moment, rfc3339
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-def _one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Turns our own errors into one sentence and status 1."""
-
-    @wraps(command)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return command(*args, **kwargs)
-        except (ConfigError, StoreError, BackfillError) as error:
-            raise click.ClickException(str(error)) from None
-        except DatabaseError as error:
-            raise click.ClickException(f"the database cannot be used: {error}") from None
-        except BaseExceptionGroup as group:  # Trio puts the interruption into one
-            if group.subgroup(KeyboardInterrupt) is None:
-                raise
-            raise click.Abort from None
-
-    return run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +51,7 @@ def main(context: click.Context, config_file: Path | None) -> None:
 @main.command()
 @click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.pass_obj
-@_one_sentence
+@one_sentence
 def serve(outer: Path | None, config_file: Path | None) -> None:
     """Receive syslog, store what it says, answer over HTTP, until SIGTERM or SIGINT.
 
@@ -89,7 +67,7 @@ def serve(outer: Path | None, config_file: Path | None) -> None:
 @main.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.pass_obj
-@_one_sentence
+@one_sentence
 def backfill(config_file: Path | None, files: tuple[Path, ...]) -> None:
     """Import rotated logs, plain or .gz, oldest first; without FILES those of [backfill].
 
@@ -132,7 +110,7 @@ def _hand_over(settings: Settings, path: Path) -> ImportState:
         return ImportState(str(path), 0, error=str(error))
     state = ImportState(file.name, file.size)
     try:
-        for reply in _replies(settings, ImportFile(file.name), [file.descriptor]):
+        for reply in replies(settings, ImportFile(file.name), [file.descriptor]):
             state = msgspec.json.decode(reply, type=ImportState)
             progress.report(state)
     except StoreError as error:
@@ -142,29 +120,11 @@ def _hand_over(settings: Settings, path: Path) -> ImportState:
     return state
 
 
-def _replies(
-    settings: Settings, order: control.Order, descriptors: list[int] | None = None
-) -> Iterator[msgspec.Raw]:
-    sock = control.running(settings.control_socket)
-    if sock is None:
-        raise StoreError("the service has stopped meanwhile: try again")
-    try:
-        for reply in control.ask(sock, order, descriptors):
-            if reply.error:
-                raise StoreError(reply.error)
-            yield reply.body
-            if reply.final:
-                return
-    except OSError as error:
-        raise StoreError(f"the service does not answer: {error.strerror}") from None
-    raise StoreError("the service has stopped meanwhile: try again")
-
-
 @main.command()
 @click.option("--zone", default="local", help="Of stamps without a zone, as Europe/Prague.")
 @click.option("--hostname", default="", help="Of lines without one.")
 @click.argument("source", type=click.File("rb"), default="-")
-@_one_sentence
+@one_sentence
 def parse(zone: str, hostname: str, source: BinaryIO) -> None:
     """Read log lines and print one JSON object for each: what pda understands.
 
@@ -220,7 +180,7 @@ def _moment(_: click.Context, option: click.Parameter, text: str | None) -> int 
 @click.option("--limit", type=click.IntRange(1), help="Rows at the most.")
 @click.option("--format", "form", type=click.Choice(["table", "ndjson", "csv"]), default="table")
 @click.pass_obj
-@_one_sentence
+@one_sentence
 def query(config_file: Path | None, /, what: str, form: str, **wanted: Any) -> None:
     """Print what is stored: delivery attempts, outcomes of recipients, or messages.
 
@@ -228,7 +188,7 @@ def query(config_file: Path | None, /, what: str, form: str, **wanted: Any) -> N
     """
     settings = config.load(config_file)
     wanted["msg_id"] = wanted.pop("message_id")
-    connection = open_reader(settings.database, _key(settings))
+    connection = open_reader(settings.database, key_of(settings))
     questions: dict[str, Callable[..., list[Any]]] = {
         "attempts": queries.attempts,
         "outcomes": queries.outcomes,
@@ -245,7 +205,7 @@ def query(config_file: Path | None, /, what: str, form: str, **wanted: Any) -> N
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--unknown", is_flag=True, help="The last shapes of lines that are not known.")
 @click.pass_obj
-@_one_sentence
+@one_sentence
 def status(config_file: Path | None, *, as_json: bool, unknown: bool) -> None:
     """How the running service is: listeners, lines, sizes. Status 3 if none runs.
 
@@ -256,13 +216,17 @@ def status(config_file: Path | None, *, as_json: bool, unknown: bool) -> None:
         click.echo(f"no service runs on {settings.database}", err=True)
         sys.exit(3)
     sock.close()
-    (body,) = _replies(settings, GetStatus())
+    (body,) = replies(settings, GetStatus())
     if as_json:
         click.echo(bytes(body).decode())
     elif unknown:
         output.shapes(msgspec.json.decode(body)["unknown_shapes"])
     else:
         output.status(msgspec.json.decode(body))
+
+
+main.add_command(cli_rules.classify)
+main.add_command(cli_rules.rules)
 
 
 @main.group()
@@ -279,7 +243,7 @@ def user() -> None:
 @click.option("--client", default="", help="The client id that a user of role client sees.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.pass_obj
-@_one_sentence
+@one_sentence
 def add_user(
     config_file: Path | None, name: str, role: str, client: str, *, password_stdin: bool
 ) -> None:
@@ -301,7 +265,7 @@ def add_user(
         service.add_user_alone(settings, new)
     else:
         sock.close()
-        list(_replies(settings, AddUser(new.name, new.password_hash, new.role, new.client_id)))
+        list(replies(settings, AddUser(new.name, new.password_hash, new.role, new.client_id)))
     click.echo(f"{name} may log in as {role}")
 
 
@@ -325,7 +289,7 @@ def key() -> None:
 
 @key.command("new")
 @click.argument("path", type=click.Path(path_type=Path))
-@_one_sentence
+@one_sentence
 def new_key(path: Path) -> None:
     """Make a key in a new file of mode 0600. Keep a copy: nobody can read the database without.
 
@@ -333,13 +297,6 @@ def new_key(path: Path) -> None:
     """
     make_key(path)
     click.echo(f"a new key is in {path}")
-
-
-def _key(settings: Settings) -> Any:
-    import os
-
-    given = os.environ.get("PDA_STORE_KEY", "")
-    return find_key(settings.database, settings.key_file, given, make=False)
 
 
 def _log_to_stderr(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -118,6 +119,8 @@ class RuleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[rules]`"""
 
     file: str = ""
+    user: str = ""
+    password_file: str = ""
 
 
 class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -326,6 +329,7 @@ def _semantic_mistakes(settings: Settings) -> list[str]:
             "store.path: is too long for the control socket beside it, which may have"
             f" {_SOCKET_PATH_LIMIT} octets (unix(7)): {settings.control_socket}"
         )
+    mistakes += _rule_mistakes(settings.rules)
     for key, value, least in (
         ("store.readers", settings.store.readers, 1),
         ("writer.batch_lines", settings.writer.batch_lines, 1),
@@ -389,6 +393,22 @@ def _client_mistakes(clients: ClientSettings) -> list[str]:
     for name, binding in clients.bindings.items():
         for network in binding.networks:
             _try(ip_network, network, f"clients.bindings.{name}.networks", mistakes)
+    return mistakes
+
+
+def _rule_mistakes(rules: RuleSettings) -> list[str]:
+    mistakes: list[str] = []
+    parts = _try(urlsplit, rules.file, "rules.file", mistakes)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        return mistakes
+    if "@" in parts.netloc:
+        mistakes.append("rules.file: put the credentials into rules.user and .password_file")
+    elif not parts.hostname:
+        mistakes.append("rules.file: the address names no host")
+    if bool(rules.user) != bool(rules.password_file):
+        mistakes.append("rules.user and rules.password_file need each other")
+    elif ":" in rules.user:
+        mistakes.append("rules.user: a user name has no colon (RFC 7617)")
     return mistakes
 
 

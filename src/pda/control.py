@@ -47,7 +47,11 @@ class ImportFile(msgspec.Struct, frozen=True, tag="import"):
     name: str
 
 
-Order: TypeAlias = GetStatus | AddUser | ImportFile
+class ReloadRules(msgspec.Struct, frozen=True, tag="reload-rules"):
+    """Read the rule list again."""
+
+
+Order: TypeAlias = GetStatus | AddUser | ImportFile | ReloadRules
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -23,7 +23,8 @@ import trio
 
 from pda.backfill import BackfillError, LogFile, head_digest, read_lines
 from pda.maillog.events import Event
-from pda.maillog.pipeline import Pipeline, Source
+from pda.maillog.pipeline import Pipeline, Rules, Source
+from pda.maillog.rejudge import Classify, rejudge_events
 from pda.receive import Lines
 from pda.store.database import DatabaseError, Row
 from pda.store.writer import Batch, Writer
@@ -34,6 +35,8 @@ _R = TypeVar("_R")
 
 _BATCH_OCTETS = 4 * 1024 * 1024
 """Of lines, read at once; so that not even the longest ones take much memory."""
+_ENTRIES_AT_A_TIME = 500
+"""Of history, judged anew between two transactions of the live stream."""
 _RETRY_S = 1.0
 _MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
@@ -47,6 +50,8 @@ class Work(msgspec.Struct):
     """Events to be stored, and who is to know when they are."""
 
     events: list[Event]
+    rules: Rules
+    """In force when reading them began."""
     live: bool = False
     """Somebody may wait to see it."""
     imported: Row | None = None
@@ -117,10 +122,10 @@ class Ingest:
         """First hop: lines of all listeners, as they come, until no listener is left."""
         async with self._send.clone() as send, channel:
             async for first in channel:
-                batches = self._take(channel, first)
+                batches, rules = self._take(channel, first), self.pipeline.rules
                 events = await self._compute(self._events, batches)
                 if events:
-                    await send.send(Work(events, live=True))
+                    await send.send(Work(events, rules, live=True))
 
     async def write(self) -> None:
         """Second hop: batches into transactions, until nobody can send any more."""
@@ -142,8 +147,24 @@ class Ingest:
     async def _compute(self, function: Callable[[_T], _R], argument: _T) -> _R:
         return await trio.to_thread.run_sync(function, argument, limiter=self._computing)
 
+    async def rejudge(self, classify: Classify, digest: str) -> None:
+        """Judges a little more of history by the list with this digest.
+
+        It waits for its turn, as every transaction of the live stream does.
+        """
+        judge = partial(self._writer.rejudge, classify, digest, _ENTRIES_AT_A_TIME)
+        async with self._writing:
+            # What is prepared has to be committed, whoever does not wait for it any more.
+            with trio.CancelScope(shield=True):
+                await self._commit()
+                self._pending.batches.append(await self._compute(judge, time.time_ns() // 1000))
+                await self._commit()
+
     async def _insert(self, work: Work) -> None:
-        pending = self._pending
+        pending, rules = self._pending, self.pipeline.rules
+        if work.rules is not rules:  # new ones came into force while this was read, or waited
+            judge = partial(rejudge_events, classify=rules.classify)
+            work.events = await self._compute(judge, work.events)
         batch = await self._prepared(work.events)
         batch.imported = work.imported
         pending.batches.append(batch)
@@ -212,11 +233,12 @@ class Ingest:
         batches = read_lines(file)
         read = partial(self._read, source, received_at=file.written_at)
         while (lines := await trio.to_thread.run_sync(_next, batches, state)) is not None:
+            rules = self.pipeline.rules
             events = await self._compute(read, lines)
             state.lines += len(lines)
             state.events += len(events)
             if events:
-                await send.send(Work(events))
+                await send.send(Work(events, rules))
             report(state)
             if self._stopping.is_set():
                 state.error = f"{state.name} was imported in part only: the service is stopping"
@@ -231,7 +253,7 @@ class Ingest:
         now = time.time_ns() // 1000
         complete = not state.error
         row = (None, state.name, head, state.size, state.lines, state.events, complete, now)
-        await send.send(Work([], imported=row, done=done))
+        await send.send(Work([], self.pipeline.rules, imported=row, done=done))
         await done.wait()
         if self.writer_state.lost_events and not state.error:
             state.error = f"{state.name} was imported in part only: the disk refused the rest"

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from pda.ingest import Ingest
 from pda.receive import Counters
+from pda.web.ports import RulesStatus
 
 _GAUGES = frozenset(["connections_open", "receive_buffer", "last_line_at"])
 
@@ -23,11 +24,16 @@ class Metrics(Collector):
     """All metrics of one service."""
 
     def __init__(
-        self, listeners: Mapping[str, Counters], ingest: Ingest, sizes: Mapping[str, int]
+        self,
+        listeners: Mapping[str, Counters],
+        ingest: Ingest,
+        sizes: Mapping[str, int],
+        rules: RulesStatus | None = None,
     ) -> None:
         self._listeners = listeners
         self._ingest = ingest
         self._sizes = sizes
+        self._rules = rules
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
@@ -44,6 +50,8 @@ class Metrics(Collector):
         yield self._records()
         yield from self._written()
         yield from _sizes(self._sizes)
+        if self._rules is not None:
+            yield from _rules(self._rules)
 
     def _records(self) -> Metric:
         family = CounterMetricFamily(
@@ -91,3 +99,14 @@ def _labelled(
 def _sizes(sizes: Mapping[str, int]) -> Iterator[Metric]:
     for name, value in sizes.items():
         yield GaugeMetricFamily(f"pda_{name.replace(' ', '_')}", name, value=value)
+
+
+def _rules(rules: RulesStatus) -> Iterator[Metric]:
+    for name, text, value in (
+        ("pda_rules", "Rules in force", rules.rules),
+        ("pda_rules_loaded_at", "When they came into force, us since the epoch", rules.loaded_at),
+        ("pda_rules_refused", "1 if the last reload was refused", int(bool(rules.refused))),
+        ("pda_rules_entries_left", "Queue entries not judged by them yet", rules.entries_left),
+        ("pda_rules_changed", "Attempts that got another verdict by them", rules.changed),
+    ):
+        yield GaugeMetricFamily(name, text, value=value)

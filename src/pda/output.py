@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pda.ingest import ImportState
+from pda.maillog.bounce.proof import Explained, RuleUse, Trial, Unclassified
 from pda.times import rfc3339
 
 _TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
@@ -105,6 +106,55 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def explained(found: Explained) -> None:
+    """A verdict, and why."""
+    rule = f"by rule {found.rule}" if found.rule else "no rule holds"
+    other = f"{found.runner_up} ({found.runner_up_category})" if found.runner_up else "none"
+    for name, value in (
+        ("verdict", f"{found.type}, {found.category}: {rule}"),
+        ("masked", found.masked),
+        ("seen", f"dsn {found.dsn or '-'}, reply {found.reply or '-'}, stage {found.stage or '-'}"),
+        ("runner-up", other),
+        ("why", found.why),
+    ):
+        click.echo(f"{name + ':':<11}{plain(value)}")
+
+
+def trial(found: Trial, *, as_json: bool) -> None:
+    """What a rule list would change."""
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    changed = found.failures - found.unchanged
+    click.echo(f"{found.failures} failures, {changed} would get another verdict")
+    for one in found.changes:
+        before, after = f"{one.old_type} {one.old_category}", f"{one.new_type} {one.new_category}"
+        click.echo(f"\n{one.count}: {before} → {after}")
+        for sample in one.samples:
+            click.echo(f"    {plain(sample)}")
+
+
+def rule_usage(found: Sequence[RuleUse]) -> None:
+    """How often each rule decided."""
+    table = Table("hits", "last hit", "rule", "category", "sample", header_style="bold")
+    for one in found:
+        rule = one.rule or "(none holds)"
+        rule = rule if one.in_force else f"{rule} (earlier list)"
+        last = rfc3339(one.last_at) if one.last_at else ""
+        table.add_row(str(one.hits), last, *map(_visible, (rule, one.category, one.sample)))
+    _print(table)
+
+
+def unclassified(found: Sequence[Unclassified]) -> None:
+    """Failures that no rule knows, each with a rule to start from."""
+    for one in found:
+        click.echo(f"{one.count}, last at {rfc3339(one.last_at)}: {plain(one.text)}")
+        for line in one.stub.splitlines():
+            click.echo(f"    {plain(line)}")
+        click.echo("")
+    click.echo(f"{len(found)} texts", err=True)
+
+
 class Progress:
     """Tells on standard error how an import goes, once a second at the most."""
 
@@ -145,6 +195,7 @@ def status(values: Mapping[str, Any]) -> None:
             f" {dropped} dropped or refused"
         )
     click.echo("lines: " + ", ".join(f"{n} {name}" for name, n in values["lines"].items()))
+    _rules(values["rules"])
     click.echo("sizes: " + ", ".join(f"{name} {size}" for name, size in values["sizes"].items()))
 
 
@@ -152,3 +203,22 @@ def shapes(counts: Mapping[str, int]) -> None:
     """Shapes of lines with how often each came, the last one last."""
     for shape, count in counts.items():
         click.echo(f"{count:>8}  {shape}")
+
+
+def _rules(rules: Mapping[str, Any]) -> None:
+    loaded = rfc3339(rules["loaded_at"])
+    click.echo(f"rules: {rules['rules']} from {plain(rules['source'])}, in force since {loaded}")
+    if rules["refused"]:
+        click.echo(f"REFUSED at {rfc3339(rules['refused_at'])}: {_lines(rules['refused'])}")
+    if rules["judged_at"]:
+        click.echo(f"history: judged by them, {rules['changed']} verdicts changed")
+    else:
+        click.echo(
+            f"history: being judged, {rules['entries_left']} of {rules['entries']} queue entries"
+            f" left, {rules['changed']} verdicts changed so far"
+        )
+
+
+def _lines(text: str) -> str:
+    """As `plain`, but for the ends of lines."""
+    return "\n".join(plain(line) for line in text.splitlines())

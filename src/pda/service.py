@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
-from importlib.resources import files
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -30,19 +29,20 @@ from hypercorn.trio import serve as serve_http
 
 from pda import config, control, receive
 from pda.backfill import BackfillError, LogFile, newest_within, oldest_first, open_log
-from pda.control import AddUser, GetStatus, ImportFile, Reply
+from pda.control import AddUser, GetStatus, ImportFile, ReloadRules, Reply
 from pda.ingest import ImportState, Ingest
 from pda.maillog import bounce
 from pda.maillog.clients import Binding, ClientRules
 from pda.maillog.correlate import Correlator
 from pda.maillog.pipeline import Hosts, Pipeline
 from pda.metrics import Metrics
-from pda.store.database import StoreError, WriteLock, find_key, open_writer
+from pda.rulebook import RuleBook
+from pda.store.database import DatabaseError, StoreError, WriteLock, find_key, open_writer
 from pda.store.queries import UserRow, users
 from pda.store.readers import Readers
 from pda.store.writer import Writer
 from pda.web.app import create_app
-from pda.web.ports import ListenerStatus, RunningImport, Site
+from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 RESTART = 75
 """Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
 _QUEUED_READS = 64
+_AGAIN_S = 60.0
+"""After which history is tried again that could not be read."""
 _GRACE_S = 3.0
 """For answers that are being given when the service stops."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -66,8 +68,25 @@ class Rooms:
         self.correlator = Correlator(client_rules(settings.clients), settings.writer.open_entries)
         self.writer = Writer(open_writer(settings.database, self.key), self.correlator)
         hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
-        self.pipeline = Pipeline(load_rules(settings.rules), hosts)
+        self.rulebook = RuleBook(settings.rules)
+        self.pipeline = Pipeline(self.rulebook.rules, hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
+
+    async def reload_rules(self) -> None:
+        """Swaps the rules, not yet for history; bad ones change nothing: raises `ConfigError`."""
+        read = self.rulebook.read
+        try:
+            edition = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+        except config.ConfigError as error:
+            self.rulebook.refuse(error)
+            raise
+        self.rulebook.adopt(edition)
+        self.pipeline.rules = edition.rules
+
+    async def judge_history(self) -> None:
+        """Until all that is stored is judged by the rules in force, also if they change."""
+        while not self.writer.is_judged_by((edition := self.rulebook.edition).digest):
+            await self.ingest.rejudge(edition.rules.classify, edition.digest)
 
     async def import_files(
         self, paths: Sequence[Path], report: Callable[[ImportState], None]
@@ -125,21 +144,6 @@ def client_rules(settings: config.ClientSettings) -> ClientRules:
     return ClientRules(settings.order, pattern, settings.header, bindings)
 
 
-def load_rules(settings: config.RuleSettings) -> bounce.Rules:
-    """The rules in force; raises `ConfigError` with each mistake of the list."""
-    where = settings.file or "the list that comes with pda"
-    try:
-        if settings.file:
-            xml = Path(settings.file).read_bytes()
-        else:
-            xml = files("pda").joinpath("data", "bounce-rules.xml").read_bytes()
-        return bounce.load(xml)
-    except OSError as error:
-        raise config.ConfigError(f"rules.file: {where} cannot be read: {error.strerror}") from error
-    except bounce.RuleError as error:
-        raise config.ConfigError(f"rules.file: {where} cannot be used:\n{error}") from error
-
-
 def listener_of(settings: config.ListenerSettings) -> receive.Listener:
     """A listener's settings as the receiver takes them."""
     address = config.parse_address(settings.listen)
@@ -169,6 +173,8 @@ class Service:
         self._bound: list[str] = []
         self._http_ended = trio.Event()
         self._http_ended.set()
+        self._reloading = trio.Lock()
+        self._reloaded = trio.Event()
 
     # --- what others may ask ------------------------------------------------------------------
 
@@ -226,22 +232,48 @@ class Service:
         """In Prometheus' text format."""
         counters = {name: counters for name, (_, counters) in self._counters.items()}
         sizes = {name.replace("-", " "): size for name, size in self.sizes().items()}
-        return Metrics(counters, self._rooms.ingest, sizes).text()
+        return Metrics(counters, self._rooms.ingest, sizes, self.rules_status()).text()
 
     def stop(self, *, restart: bool) -> None:
         """Begins the graceful stop."""
         self.exit_status = RESTART if restart else 0
         self._stop.set()
 
+    @property
+    def rulebook(self) -> RuleBook:
+        """The rules in force and what can be asked of them."""
+        return self._rooms.rulebook
+
+    def rules_status(self) -> RulesStatus:
+        """Which rules are in force, why others are not, and how far history was judged by them."""
+        writer = self._rooms.writer
+        return self._rooms.rulebook.status(writer.judging, writer.last_entry)
+
     async def reload_rules(self) -> str:
         """Reads the rule list again; a bad one leaves the old one in force."""
-        try:
-            rules = await trio.to_thread.run_sync(load_rules, self._rooms.settings.rules)
-        except config.ConfigError as error:
-            log.error("the rules in force stay: %s", error)
-            return f"the rules in force stay: {error}"
-        self._rooms.pipeline.rules = rules
-        return "the rules were read again; they judge what comes from now on"
+        async with self._reloading:
+            try:
+                await self._rooms.reload_rules()
+            except config.ConfigError as error:
+                log.error("the rules in force stay: %s", error)
+                return f"the rules in force stay: {error}"
+        self._reloaded.set()
+        count = len(self._rooms.rulebook.rules.rules)
+        log.info("%d rules are in force; history is being judged by them", count)
+        return f"{count} rules are in force; history is being judged by them"
+
+    async def _keep_judged(self) -> None:
+        """Judges history at the start and after every reload: where that ended, it goes on."""
+        while True:
+            self._reloaded = trio.Event()
+            try:
+                await self._rooms.judge_history()
+            except DatabaseError as error:
+                log.error("history cannot be judged now by the rules in force: %s", error)
+                with trio.move_on_after(_AGAIN_S):
+                    await self._reloaded.wait()
+            else:
+                await self._reloaded.wait()
 
     async def reindex(self) -> str:
         """Reloads the rules and imports what the configured logs have beyond what is known."""
@@ -260,7 +292,8 @@ class Service:
         readers = Readers(settings.database, rooms.key, settings.store.readers)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._obey, signals)
+            nursery.start_soon(self._obey, nursery, signals)
+            nursery.start_soon(self._keep_judged)
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
@@ -332,10 +365,10 @@ class Service:
         await serve(task_status=task_status)
         self._http_ended.set()
 
-    async def _obey(self, signals: AsyncIterator[int]) -> None:
+    async def _obey(self, nursery: trio.Nursery, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             if number == signal.SIGHUP:
-                await self.reload_rules()
+                nursery.start_soon(self.reload_rules)  # a stop does not wait for a slow server
             else:
                 self.stop(restart=False)
 
@@ -354,6 +387,10 @@ class Service:
                 now = time.time_ns() // 1000
                 await self._rooms.ingest.exclusively(partial(add, user, now))
                 await answer(Reply(final=True))
+            case ReloadRules():
+                said = await self.reload_rules()
+                error = said if self._rooms.rulebook.refused else ""
+                await answer(Reply(final=True, error=error, body=_json(said)))
             case ImportFile(name):
                 await self._import(LogFile(name, descriptors[0]), answer)
 
@@ -388,6 +425,7 @@ class Service:
             "lines": self._rooms.ingest.counters(),
             "unknown_shapes": self._rooms.pipeline.tally.shapes,
             "sizes": self.sizes(),
+            "rules": self.rules_status(),
             "imports": self._rooms.ingest.imports,
         }
 
@@ -413,6 +451,7 @@ def import_alone(
         with open_rooms(settings) as rooms:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(rooms.ingest.write)
+                await rooms.judge_history()
                 states = await rooms.import_files(paths, report)
                 rooms.ingest.closing()
             return states

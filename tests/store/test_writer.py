@@ -65,6 +65,20 @@ def test_any_order_cut_anywhere_with_restarts(
     expected.close()
 
 
+def test_a_life_forgets_what_belongs_to_another_one(tmp_path: Path) -> None:
+    """A later `removed` counts for the only life that is known, until the next one is seen."""
+    late = next(n for n, line in enumerate(THREE_LIVES) if b"09:00:05" in line)
+    lines = [THREE_LIVES[late], *THREE_LIVES[:late], *THREE_LIVES[late + 1 :]]
+    expected = Store(tmp_path / "expected")
+    expected.add(lines)
+    for cut in range(1, len(lines)):
+        store = Store(tmp_path / str(cut))
+        store.add(lines[:cut])
+        store.add(lines[cut:])
+        assert store.everything() == expected.everything(), cut
+        store.close()
+
+
 def test_a_full_disk_loses_nothing(store: Store) -> None:
     """SQLite's own refusal, at a limit of pages instead of a full disk."""
     store.add(message())

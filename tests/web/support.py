@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from quart import Response
 from quart_trio import QuartTrio
 from quart_trio.testing import TrioClient
 
+from pda.config import RuleSettings
 from pda.maillog.bounce import original_category
+from pda.rulebook import RuleBook
 from pda.store.queries import UserRow
 from pda.store.readers import Readers
 from pda.web.app import create_app
 from pda.web.auth import hash_password
-from pda.web.ports import ListenerStatus, RunningImport, Settings, Site
+from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Settings, Site
 from tests.support import Store
 
 LOOPBACK = "127.0.0.1"
@@ -45,6 +48,8 @@ class RunningService:
     trouble: str = ""
     importing: list[RunningImport] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    rulebook: RuleBook = field(default_factory=partial(RuleBook, RuleSettings()))
+    refusal: str = ""
 
     def listeners(self) -> Sequence[ListenerStatus]:
         return [LISTENER]
@@ -66,6 +71,21 @@ class RunningService:
 
     def stop(self, *, restart: bool) -> None:
         self.asked.append("restart" if restart else "stop")
+
+    def rules_status(self) -> RulesStatus:
+        edition = self.rulebook.edition
+        return RulesStatus(
+            source=self.rulebook.source,
+            rules=len(edition.rules.rules),
+            digest=edition.digest,
+            loaded_at=edition.loaded_at,
+            refused=self.refusal,
+            refused_at=0,
+            entries=9,
+            entries_left=4,
+            changed=3,
+            judged_at=0,
+        )
 
     async def reload_rules(self) -> str:
         self.asked.append("reload")
@@ -94,6 +114,7 @@ class Web:
         user: str = "",
         password: str = PASSWORD,
         headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
     ) -> Response:
         """The answer to a request; `path` may hold a query, and stands as sent."""
         sent = dict(headers or {})
@@ -102,7 +123,7 @@ class Web:
         raw = path.partition("?")[0].encode("latin-1")
         scope: dict[str, Any] = {"raw_path": raw, "client": (peer, 40000) if peer else None}
         client = TrioClient(self.app)
-        return await client.open(path, method=method, headers=sent, scope_base=scope)
+        return await client.open(path, method=method, headers=sent, data=data, scope_base=scope)
 
     async def result(self, path: str, **how: Any) -> Any:
         """The result in the original's envelope, which has to say that all went well."""

@@ -15,7 +15,7 @@ from tests.web.support import STARTED_AT, user, web
 LINES = message(deliveries=[attempt()])
 MEMBERS = {
     "version", "healthy", "problem", "started_at", "uptime", "last_line_at", "listeners",
-    "stored", "imports_running", "imports",
+    "stored", "imports_running", "imports", "rules",
 }  # fmt: skip
 
 

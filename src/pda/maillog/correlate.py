@@ -37,6 +37,7 @@ from pda.maillog.outcome import (
     outcomes_without_attempt,
     summarise,
 )
+from pda.maillog.rejudge import Classify, rejudge_life
 
 # Zones differ by multiples of a quarter of an hour, here in ms.
 _QUARTER = 900_000
@@ -53,6 +54,7 @@ class Correlator:
 
     def __init__(self, clients: ClientRules, limit: int = 100_000) -> None:
         self._clients = clients
+        self._classify: Classify | None = None
         self._limit = limit
         self._entries: dict[EntryKey, list[Life]] = {}
         self._touched: list[Touched] = []
@@ -77,7 +79,7 @@ class Correlator:
         for key, new in said.items():
             lives = self._entries.pop(key, None)
             if lives is None:
-                lives = self._revived(stored.get(key, []))
+                lives = self.revived(stored.get(key, []))
             lives, changed = self._absorb(key, lives, new)
             self._entries[key] = lives  # now the last used one
             changes += changed
@@ -91,7 +93,7 @@ class Correlator:
         """What it changes that entries are one message, given what is stored of `wanted`."""
         for key, lives in stored.items():
             if key not in self._entries:
-                self._entries[key] = self._revived(lives)
+                self._entries[key] = self.revived(lives)
         affected = self._links.find([touched.life for touched in self._touched])
         changes = []
         while affected:
@@ -102,14 +104,27 @@ class Correlator:
         self._touched = []
         return changes
 
+    def judge_by(self, classify: Classify) -> None:
+        """Other rules: what is remembered has their verdicts now; the store is not told."""
+        self._classify = classify
+        for lives in self._entries.values():
+            for life in lives:
+                if life.summary is not None and rejudge_life(life, classify):
+                    _all_outcomes(life, life.summary)
+
     def forget_all(self) -> None:
         """Forgets every entry: what is in the store counts."""
         self._entries.clear()
         self._links.forget_all()
 
-    def _revived(self, lives: list[Life]) -> list[Life]:
-        """A stored life comes with facts and attempts; what follows from them is derived."""
+    def revived(self, lives: list[Life]) -> list[Life]:
+        """A stored life comes with facts and attempts; what follows from them is derived.
+
+        Its verdicts are those of `judge_by`, even where older ones are stored still.
+        """
         for life in lives:
+            if self._classify is not None:
+                rejudge_life(life, self._classify)
             life.summary = summarise(life, self._clients)
             _all_outcomes(life, life.summary)
         return lives
@@ -127,9 +142,11 @@ class Correlator:
             return [life], self._take(life, new, gone=[])
         return self._regroup(key, lives, new)
 
-    def _take(self, life: Life, new: list[Fact | Attempt], gone: list[Attempt]) -> list[Change]:
-        """Adds to one life; at most one change."""
-        facts, attempts = False, {}
+    def _take(
+        self, life: Life, new: list[Fact | Attempt], gone: list[Attempt], *, lost: bool = False
+    ) -> list[Change]:
+        """Adds to one life, which may have `lost` facts to another; at most one change."""
+        facts, attempts = lost, {}
         for said in new:
             if isinstance(said, Fact):
                 facts |= add_fact(life, said)
@@ -181,6 +198,7 @@ class Correlator:
         result = [homes.get(n) or Life(*key, facts={}, attempts={}) for n in range(len(starts))]
         coming: list[list[Fact | Attempt]] = [[] for _ in starts]
         leaving: dict[int, list[Attempt]] = {}
+        losing: set[int] = set()
         for (before, life), said in zip(old, settled, strict=False):
             n = life_of(said, starts)
             if result[n] is not life or said is not before:
@@ -188,12 +206,16 @@ class Correlator:
                 coming[n].append(said)
                 if isinstance(before, Attempt):
                     leaving.setdefault(id(life), []).append(before)
+                else:
+                    losing.add(id(life))
         for said in settled[len(old) :]:
             coming[life_of(said, starts)].append(said)
         changes = [
             change
             for life, said_here in zip(result, coming, strict=True)
-            for change in self._take(life, said_here, leaving.get(id(life), []))
+            for change in self._take(
+                life, said_here, leaving.get(id(life), []), lost=id(life) in losing
+            )
         ]
         kept = {id(life) for life in result}
         changes += [_vacated(life) for life in lives if id(life) not in kept]

@@ -98,4 +98,15 @@ CREATE TABLE outcome (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: list[Callable[[Database], None]] = [_first]
+
+def _judging(database: Database) -> None:
+    """How far history was judged by which rules; failures can be found by their verdict."""
+    database.table("judging").create(
+        {"id": int, "digest": str, "done_to": int, "changed": int, "finished_at": int}, pk="id"
+    )
+    database.execute(
+        "CREATE INDEX attempt_verdict ON attempt (verdict_id, at) WHERE verdict_id IS NOT NULL"
+    )
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_first, _judging]

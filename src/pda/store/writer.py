@@ -9,7 +9,7 @@ row itself: NULL is written as NULLIF(?, …), and an octet string is bound as a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol, TypeVar
@@ -18,11 +18,13 @@ import msgspec
 
 from pda.maillog.events import (
     Attempt,
+    AttemptKey,
     Change,
     Delivery,
     EntryKey,
     Event,
     Fact,
+    Failure,
     Life,
     Outcome,
     Verdict,
@@ -57,6 +59,20 @@ class Correlates(Protocol):
     ) -> list[Change]: ...
     def wanted(self) -> Wanted: ...
     def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
+    def judge_by(self, classify: Callable[[Failure], Verdict]) -> None: ...
+    def revived(self, lives: list[Life]) -> list[Life]: ...
+
+
+class Judging(msgspec.Struct, frozen=True):
+    """How far what is stored was judged by the rules of a list."""
+
+    digest: str = ""
+    done_to: int = 0
+    """The last entry (its row) that was looked at."""
+    changed: int = 0
+    """Attempts that got another verdict."""
+    finished_at: int = 0
+    """µs since the epoch; 0 while there is more."""
 
 
 class Batch(msgspec.Struct):
@@ -72,6 +88,7 @@ class Batch(msgspec.Struct):
     """None: the row has to go."""
     last_change: int = 0
     imported: Row | None = None
+    judging: Judging | None = None
     new_attempts: int = 0
 
 
@@ -88,6 +105,13 @@ class Writer:
         self._verdicts = _read_verdicts(connection)
         self._last_entry = _number(connection, "SELECT max(id) FROM entry")
         self._last_change = _number(connection, "SELECT value FROM meta WHERE name = 'change'")
+        self._judges_by = ""
+        self.judging = _read_judging(connection)
+
+    @property
+    def last_entry(self) -> int:
+        """The row of the newest queue entry."""
+        return self._last_entry
 
     def prepare(self, events: Sequence[Event]) -> Batch:
         """Works out what these events change. Each batch is to be committed, in this order.
@@ -107,6 +131,29 @@ class Writer:
         for life in {id(change.life): change.life for change in changes if change.summary}.values():
             batch.entries.append(self._entry_row(batch, life))
         batch.last_change = self._last_change
+        return batch
+
+    def is_judged_by(self, digest: str) -> bool:
+        """Whether all that is stored has the verdicts of the list with this digest."""
+        return self.judging.digest == digest and bool(self.judging.finished_at)
+
+    def rejudge(
+        self, classify: Callable[[Failure], Verdict], digest: str, entries: int, now: int
+    ) -> Batch:
+        """Judges the next entries by the rules of this list, beginning anew with a new list.
+
+        To be committed as any other batch. Once `judging` is finished there is nothing more to do.
+        """
+        if self._judges_by != digest:
+            self._correlator.judge_by(classify)
+            self._judges_by = digest
+        so_far = self.judging if self.judging.digest == digest else Judging(digest)
+        end = min(so_far.done_to + entries, self._last_entry)
+        batch = Batch()
+        changed = self._judge(batch, self._others(classify, so_far.done_to, end))
+        batch.last_change = self._last_change
+        finished_at = now if end == self._last_entry else 0
+        batch.judging = Judging(digest, end, so_far.changed + changed, finished_at)
         return batch
 
     def insert(self, batch: Batch) -> None:
@@ -129,6 +176,8 @@ class Writer:
                 self.insert(batch)
         with self._whole():
             self._connection.execute("COMMIT")
+        for batch in batches:
+            self.judging = batch.judging or self.judging
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -175,7 +224,48 @@ class Writer:
         many(_PUT_OUTCOME, [row for row in batch.outcomes.values() if row is not None])
         if batch.imported is not None:
             execute("INSERT OR REPLACE INTO import VALUES (?,?,?,?,?,?,?,?)", batch.imported)
+        if batch.judging is not None:
+            row = msgspec.structs.astuple(batch.judging)
+            execute("INSERT OR REPLACE INTO judging VALUES (1, ?, ?, ?, ?)", row)
         execute("INSERT OR REPLACE INTO meta VALUES ('change', ?)", (batch.last_change,))
+
+    def _others(
+        self, classify: Callable[[Failure], Verdict], begin: int, end: int
+    ) -> dict[int, set[AttemptKey]]:
+        """Attempts, by entry, on which these rules say something else than what is stored."""
+        found: dict[int, set[AttemptKey]] = {}
+        rows = self._connection.execute(
+            "SELECT entry_id, digest, copy, verdict_id, reason, dsn, status, relay FROM attempt"
+            " WHERE entry_id > ? AND entry_id <= ? AND status <> 'sent'",
+            (begin, end),
+        ).fetchall()
+        for entry_id, digest, copy, verdict_id, *said in rows:
+            if self._verdicts.get(classify(Failure(*map(str, said)))) != verdict_id:
+                found.setdefault(_int(entry_id), set()).add((_int(digest), _int(copy)))
+        return found
+
+    def _judge(self, batch: Batch, others: Mapping[int, set[AttemptKey]]) -> int:
+        """The rows of these attempts, and the outcomes that follow from them; how many attempts."""
+        lives = self._with_attempts(self._lives("id", others.keys()))
+        # All is read before anything is numbered: what cannot be read is tried again.
+        stored = {entry_id: self._stored_outcomes(entry_id) for entry_id in lives}
+        for life in self._correlator.revived(list(lives.values())):
+            for key in others[life.entry_id]:
+                row = self._attempt_row(batch, life.entry_id, life.attempts[key])
+                batch.attempts[life.entry_id, *key] = row
+            for item in life.outcomes.items():
+                now = int(item[1].state), self._verdict(batch, item[1].verdict)
+                if stored[life.entry_id].get(item[0]) != now:
+                    row = self._outcome_row(batch, life.entry_id, item)
+                    batch.outcomes[life.entry_id, item[0]] = row
+        return sum(map(len, others.values()))
+
+    def _stored_outcomes(self, entry_id: int) -> dict[str, tuple[Value, Value]]:
+        """The state and the verdict of each recipient."""
+        rows = self._connection.execute(
+            "SELECT recipient, state, verdict_id FROM outcome WHERE entry_id = ?", (entry_id,)
+        ).fetchall()
+        return {str(recipient): (state, verdict or 0) for recipient, state, verdict in rows}
 
     def _add(self, batch: Batch, change: Change) -> None:
         life = change.life
@@ -276,7 +366,29 @@ class Writer:
 
     def _load(self, keys: Collection[EntryKey]) -> dict[EntryKey, list[Life]]:
         """What is stored of these entries: their facts and attempts."""
-        lives = {life.entry_id: life for life in self._load_lives(keys)}
+        named = self._lives("queue_id", {queue_id for _, queue_id in keys})
+        stored: dict[EntryKey, list[Life]] = {}
+        wanted = [life for life in named if (life.host, life.queue_id) in keys]
+        for life in self._with_attempts(wanted).values():
+            stored.setdefault((life.host, life.queue_id), []).append(life)
+        return stored
+
+    def _lives(self, column: str, values: Collection[Value]) -> Iterator[Life]:
+        """The entries whose column has one of these values, with their facts."""
+        for some in _slices(values):
+            rows = self._connection.execute(
+                "SELECT id, host_id, queue_id, facts FROM entry"
+                f" WHERE {column} IN ({_marks(some)})",
+                some,
+            ).fetchall()
+            for entry_id, host_id, queue_id, facts in rows:
+                key = self._hosts.name(_int(host_id)), str(queue_id)
+                assert isinstance(facts, bytes)
+                yield _life(key, _int(entry_id), _FACTS.decode(facts))
+
+    def _with_attempts(self, found: Iterable[Life]) -> dict[int, Life]:
+        """Lives with their attempts, by their rows."""
+        lives = {life.entry_id: life for life in found}
         for numbers in _slices(lives):
             for row in self._connection.execute(
                 f"SELECT * FROM attempt WHERE entry_id IN ({_marks(numbers)})",
@@ -285,23 +397,7 @@ class Writer:
                 attempt = self._attempt(row)
                 life = lives[_int(row[0])]
                 life.attempts[attempt.digest, attempt.copy] = attempt
-        stored: dict[EntryKey, list[Life]] = {}
-        for life in lives.values():
-            stored.setdefault((life.host, life.queue_id), []).append(life)
-        return stored
-
-    def _load_lives(self, keys: Collection[EntryKey]) -> Iterator[Life]:
-        for queue_ids in _slices({queue_id for _, queue_id in keys}):
-            rows = self._connection.execute(
-                "SELECT id, host_id, queue_id, facts FROM entry"
-                f" WHERE queue_id IN ({_marks(queue_ids)})",
-                queue_ids,
-            ).fetchall()
-            for entry_id, host_id, queue_id, facts in rows:
-                host = self._hosts.name(_int(host_id))
-                if (host, queue_id) in keys:
-                    assert isinstance(facts, bytes)
-                    yield _life((host, str(queue_id)), _int(entry_id), _FACTS.decode(facts))
+        return lives
 
     def _attempt(self, row: tuple[Value, ...]) -> Attempt:
         digest, copy, at, grade, program, recipient, orig_to, relay, conn_use, *rest = row[1:]
@@ -362,6 +458,13 @@ def _read_verdicts(connection: Connection) -> dict[Verdict, int]:
         ): _int(number)
         for number, bounce_type, category, rule in rows
     }
+
+
+def _read_judging(connection: Connection) -> Judging:
+    row = connection.execute(
+        "SELECT digest, done_to, changed, finished_at FROM judging WHERE id = 1"
+    ).fetchone()
+    return Judging(str(row[0]), *map(_int, row[1:])) if row else Judging()
 
 
 def _number(connection: Connection, query: str) -> int:

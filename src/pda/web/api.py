@@ -22,6 +22,7 @@ from pda.store.database import Connection
 from pda.web.asking import Asker, TooSlow
 from pda.web.errors import Refused
 from pda.web.ports import ListenerStatus, Site
+from pda.web.rules_api import rules_members
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     stored: Stored
     imports_running: list[Importing]
     imports: list[Imported]
+    rules: dict[str, object] | None
+    """See `ports.RulesStatus`."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -127,6 +130,7 @@ class Api:
                 Imported(each.name, each.size, each.lines, each.complete, stamp(each.finished_at))
                 for each in imports
             ],
+            rules=rules_members(service.rules_status()) if whole else None,
         )
         return Response(msgspec.json.encode(answer), content_type="application/json")
 

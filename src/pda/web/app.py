@@ -18,7 +18,7 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
-from pda.web import api, dashboard, lists, original_api
+from pda.web import api, dashboard, lists, original_api, rules_api
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import LOCAL, Guard, is_loopback
 from pda.web.errors import Refused
@@ -57,6 +57,7 @@ def create_app(site: Site) -> QuartTrio:
     original_api.OriginalApi(site, asker).register(app)
     api.Api(site, asker).register(app)
     lists.Lists(asker).register(app)
+    rules_api.RulesApi(site, asker).register(app)
     dashboard.Dashboard(site, asker).register(app)
     return app
 

@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from pda.maillog.events import Verdict
+from pda.maillog.events import Failure, Verdict
+from pda.store.database import Connection
 from pda.store.readers import Readers
 
 OriginalCategory: TypeAlias = Callable[[Verdict], str]
@@ -42,6 +43,50 @@ class RunningImport(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     """Octets of the file; 0 where it is not known."""
     lines: int
+
+
+class RulesStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The rule list in force, and how far history was judged by it."""
+
+    source: str
+    """A file, an address, or that it came with pda."""
+    rules: int
+    digest: str
+    loaded_at: int
+    refused: str
+    """Why the last reload left an older list in force; empty if it did not."""
+    refused_at: int
+    """0 where nothing was refused."""
+    entries: int
+    entries_left: int
+    """Queue entries whose verdicts may still be those of an earlier list."""
+    changed: int
+    """Attempts that got another verdict."""
+    judged_at: int
+    """When all of history was judged; 0 while it is not."""
+
+
+class RuleBook(Protocol):
+    """The rules in force and what can be asked of them.
+
+    Answers are values that stand in JSON as they are. What takes a connection may be slow, and is
+    to be asked in a thread.
+    """
+
+    def described(self) -> Sequence[msgspec.Struct]:
+        """The rules in force, in their order."""
+
+    def explained(self, failure: Failure) -> msgspec.Struct:
+        """The verdict on a failure, and why."""
+
+    def usage(self, connection: Connection) -> Sequence[msgspec.Struct]:
+        """How often each rule decided about what is stored, when last, and about which text."""
+
+    def unclassified(self, connection: Connection, limit: int) -> Sequence[msgspec.Struct]:
+        """Stored failures that no rule knows, grouped, most frequent first."""
+
+    def trial(self, connection: Connection, xml: bytes) -> msgspec.Struct:
+        """What a list would change of what is stored; raises ValueError with its mistakes."""
 
 
 class Service(Protocol):
@@ -81,8 +126,16 @@ class Service(Protocol):
     def stop(self, *, restart: bool) -> None:
         """Begins a graceful stop; with `restart` the exit status asks to be started again."""
 
+    @property
+    def rulebook(self) -> RuleBook: ...
+
+    def rules_status(self) -> RulesStatus: ...
+
     async def reload_rules(self) -> str:
-        """Reads the rules again; says in a sentence what is in force now, also when refused."""
+        """Reads the rules again; says in a sentence what is in force now, also when refused.
+
+        Begins to judge history by them. `rules_status` says whether they were refused.
+        """
 
     async def reindex(self) -> str:
         """Begins to reload the rules, re-classify history and catch up the configured logs.

@@ -8,6 +8,7 @@ Pure: bytes and failures in, rules and verdicts out. In reading order:
 - `rules`: the format of a rule list, and its mistakes
 - `judge`: the first rule that holds, and why
 - `check`: what a validator says beyond that: samples, shadowed rules
+- `proof`: what a list does with failures that were seen
 """
 
 from pda.maillog.bounce.categories import (

@@ -1,0 +1,66 @@
+"""What the commands share: errors as one sentence, the database's key, orders to the service.
+
+Owns no command and no output.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from pda import control
+from pda.backfill import BackfillError
+from pda.config import ConfigError, Settings
+from pda.store.database import DatabaseError, Key, StoreError, find_key
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Turns our own errors into one sentence and status 1."""
+
+    @wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return command(*args, **kwargs)
+        except (ConfigError, StoreError, BackfillError) as error:
+            raise click.ClickException(str(error)) from None
+        except DatabaseError as error:
+            raise click.ClickException(f"the database cannot be used: {error}") from None
+        except BaseExceptionGroup as group:  # Trio puts the interruption into one
+            if group.subgroup(KeyboardInterrupt) is None:
+                raise
+            raise click.Abort from None
+
+    return run
+
+
+def replies(
+    settings: Settings, order: control.Order, descriptors: list[int] | None = None
+) -> Iterator[msgspec.Raw]:
+    """The running service's answers to an order; raises `StoreError` where it says no."""
+    sock = control.running(settings.control_socket)
+    if sock is None:
+        raise StoreError("the service has stopped meanwhile: try again")
+    try:
+        for reply in control.ask(sock, order, descriptors):
+            if reply.error:
+                raise StoreError(reply.error)
+            yield reply.body
+            if reply.final:
+                return
+    except OSError as error:
+        raise StoreError(f"the service does not answer: {error.strerror}") from None
+    raise StoreError("the service has stopped meanwhile: try again")
+
+
+def key_of(settings: Settings) -> Key:
+    """The database's key."""
+    given = os.environ.get("PDA_STORE_KEY", "")
+    return find_key(settings.database, settings.key_file, given, make=False)

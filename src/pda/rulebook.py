@@ -1,0 +1,208 @@
+"""The rules in force: where their list comes from, and what is asked of them.
+
+Owns the list's way in (a file, an http: or https: address, or the list that comes with pda), its
+check, and the swap. A list that cannot be used leaves the one in force. Knows no line and no SQL.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import logging
+import stat
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from pda.config import ConfigError, RuleSettings
+from pda.maillog import bounce
+from pda.maillog.bounce import proof
+from pda.maillog.bounce.rules import MAX_BYTES
+from pda.maillog.events import Failure
+from pda.store import verdicts
+from pda.store.database import Connection
+from pda.store.writer import Judging
+from pda.web.ports import RulesStatus
+
+log = logging.getLogger(__name__)
+
+FETCH_S = 10.0
+"""Seconds that a list at an address may take, all in all."""
+_BUILT_IN = "the list that comes with pda"
+
+
+class Edition(msgspec.Struct, frozen=True):
+    """A rule list that was read, checked, and is in force."""
+
+    rules: bounce.Rules
+    digest: str
+    """Of the list, and of the version of pda that reads it: verdicts hang on both."""
+    loaded_at: int
+    """µs since the epoch."""
+
+
+class RuleBook:
+    """The rules in force and what can be asked of them. Raises `ConfigError` if there are none."""
+
+    def __init__(self, settings: RuleSettings) -> None:
+        self._settings = settings
+        self.source = settings.file or _BUILT_IN
+        self.refused = ""
+        """Why the last reload left the older list in force; empty if it did not."""
+        self.refused_at = 0
+        self.edition = _read(settings)
+
+    @property
+    def rules(self) -> bounce.Rules:
+        """The rules in force."""
+        return self.edition.rules
+
+    def read(self) -> Edition:
+        """The list as it is now; blocks the calling thread. Raises `ConfigError`."""
+        known = self.edition
+        edition = _read(self._settings)
+        return edition if known.digest != edition.digest else replace(edition, rules=known.rules)
+
+    def adopt(self, edition: Edition) -> None:
+        """These are the rules in force now."""
+        self.edition, self.refused, self.refused_at = edition, "", 0
+
+    def refuse(self, error: ConfigError) -> None:
+        """What was read cannot be used: the rules in force stay."""
+        self.refused, self.refused_at = str(error), time.time_ns() // 1000
+
+    def status(self, judging: Judging, entries: int) -> RulesStatus:
+        """What is in force, and how far these queue entries were judged by it."""
+        edition = self.edition
+        if judging.digest != edition.digest:
+            judging = Judging(edition.digest)
+        return RulesStatus(
+            source=self.source,
+            rules=len(edition.rules.rules),
+            digest=edition.digest,
+            loaded_at=edition.loaded_at,
+            refused=self.refused,
+            refused_at=self.refused_at,
+            entries=entries,
+            entries_left=0 if judging.finished_at else entries - judging.done_to,
+            changed=judging.changed,
+            judged_at=judging.finished_at,
+        )
+
+    # --- what is asked ----------------------------------------------------------------------------
+
+    def described(self) -> Sequence[proof.Described]:
+        """The rules in force, in their order."""
+        return proof.describe(self.rules)
+
+    def explained(self, failure: Failure) -> proof.Explained:
+        """The verdict on a failure, and why."""
+        return proof.explain(self.rules, failure)
+
+    def usage(self, connection: Connection) -> Sequence[proof.RuleUse]:
+        """How often each rule decided about what is stored, when last, and about which text."""
+        return proof.usage(self.rules, verdicts.hits(connection))
+
+    def unclassified(self, connection: Connection, limit: int) -> Sequence[proof.Unclassified]:
+        """Stored failures that no rule knows, grouped, most frequent first."""
+        return proof.group(verdicts.failures(connection, unclassified=True), limit)
+
+    def trial(self, connection: Connection, xml: bytes) -> proof.Trial:
+        """What a list would change of what is stored; raises ValueError with its mistakes."""
+        return proof.compare(bounce.load(xml), verdicts.failures(connection))
+
+
+def _read(settings: RuleSettings) -> Edition:
+    xml = read_list(settings)
+    try:
+        return Edition(bounce.load(xml), _digest(xml), time.time_ns() // 1000)
+    except bounce.RuleError as error:
+        where = settings.file or _BUILT_IN
+        raise ConfigError(f"rules.file: {where} cannot be used:\n{error}") from error
+
+
+def schema() -> bytes:
+    """The RELAX NG schema of rule lists."""
+    return files("pda").joinpath("data", "bounce-rules.rng").read_bytes()
+
+
+def read_list(settings: RuleSettings) -> bytes:
+    """The list's bytes, wherever it lies; raises `ConfigError`."""
+    if not settings.file:
+        return files("pda").joinpath("data", "bounce-rules.xml").read_bytes()
+    try:
+        if settings.file.startswith(("http://", "https://")):
+            return _fetch(_request(settings))
+        with Path(settings.file).open("rb") as file:
+            return file.read(MAX_BYTES + 1)  # one more, and the list is refused for its size
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"rules.file: {settings.file} cannot be read: {why}") from error
+
+
+def _digest(xml: bytes) -> str:
+    return hashlib.blake2b(version("pda").encode() + b"\0" + xml, digest_size=16).hexdigest()
+
+
+def _request(settings: RuleSettings) -> urllib.request.Request:
+    request = urllib.request.Request(settings.file)  # noqa: S310 the caller has looked at it
+    if settings.user:
+        password = _password(Path(settings.password_file))
+        token = base64.b64encode(f"{settings.user}:{password}".encode()).decode("ascii")
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    return request
+
+
+def _password(path: Path) -> str:
+    try:
+        if path.stat().st_mode & stat.S_IROTH:
+            raise ConfigError(f"rules.password_file: {path} can be read by all: chmod 0600 {path}")
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"rules.password_file: {path} cannot be read: {error}") from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The list comes from the address that was named, and from nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """No other request: the redirect is the answer, and an error."""
+
+
+def _fetch(request: urllib.request.Request) -> bytes:
+    """The list, not larger than may be and within `FETCH_S`; raises OSError.
+
+    A thread of its own is waited for: limits of sockets hold for each step only, and a server
+    that is slow enough, or the resolver, would never reach them.
+    """
+    answers: list[bytes | OSError] = []
+
+    def fetch() -> None:
+        try:
+            opener = urllib.request.build_opener(_NoRedirects)
+            with opener.open(request, timeout=FETCH_S) as answer:
+                answers.append(answer.read(MAX_BYTES + 1))
+        except urllib.error.HTTPError as error:
+            answers.append(OSError(f"the server answers {error.code} {error.reason}"))
+        except urllib.error.URLError as error:
+            answers.append(OSError(str(error.reason)))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            answers.append(OSError(str(error) or type(error).__name__))
+
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
+    thread.join(FETCH_S)
+    answer = answers[0] if answers else OSError(f"no answer within {FETCH_S:g} s")
+    if isinstance(answer, OSError):
+        raise answer
+    return answer

@@ -1,0 +1,66 @@
+"""What is stored of failures and the verdicts on them.
+
+Owns the questions behind the proof of a rule list: how often each verdict was given, and all
+failures one by one. Takes reading connections; nothing is copied, so what is removed is gone here
+too. Times are µs since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import msgspec
+
+from pda.maillog.events import Failure, Verdict
+from pda.store.database import Connection
+
+_AT_A_TIME = 2000
+
+_HITS = """
+SELECT v.bounce_type, v.category, v.rule, h.hits, h.last_at,
+    (SELECT a.reason FROM attempt a WHERE a.verdict_id = v.id ORDER BY a.at DESC LIMIT 1)
+FROM (SELECT verdict_id, count(*) AS hits, max(at) AS last_at FROM attempt
+      WHERE verdict_id IS NOT NULL GROUP BY verdict_id) h
+    JOIN verdict v ON v.id = h.verdict_id
+"""
+# CROSS JOIN fixes the order: through the table as it lies, or through the few that are wanted.
+_FAILURES = """
+SELECT a.reason, a.dsn, a.status, a.relay, a.at, v.bounce_type, v.category, v.rule
+FROM attempt a CROSS JOIN verdict v ON v.id = a.verdict_id
+"""
+_UNCLASSIFIED = """
+SELECT a.reason, a.dsn, a.status, a.relay, a.at, v.bounce_type, v.category, v.rule
+FROM verdict v CROSS JOIN attempt a ON a.verdict_id = v.id WHERE v.category = 'undetermined'
+"""
+
+
+def hits(connection: Connection) -> list[tuple[Verdict, int, int, str]]:
+    """Each verdict that was given, how often, when last, and the text of that time."""
+    rows = connection.execute(_HITS).fetchall()
+    return [
+        (
+            _verdict(str(bounce_type), str(category), str(rule)),
+            int(str(count)),
+            int(str(at)),
+            str(sample),
+        )
+        for bounce_type, category, rule, count, at, sample in rows
+    ]
+
+
+def failures(
+    connection: Connection, *, unclassified: bool = False
+) -> Iterator[tuple[Failure, int, Verdict]]:
+    """All failed attempts, or those that no rule knows: the failure, when, and its verdict."""
+    cursor = connection.execute(_UNCLASSIFIED if unclassified else _FAILURES)
+    while rows := cursor.fetchmany(_AT_A_TIME):
+        for reason, dsn, status, relay, at, *verdict in rows:
+            failure = Failure(str(reason), str(dsn), str(status), str(relay))
+            yield failure, int(str(at)), _verdict(*map(str, verdict))
+
+
+@lru_cache(4096)
+def _verdict(bounce_type: str, category: str, rule: str) -> Verdict:
+    values = {"bounce_type": bounce_type, "category": category, "rule": rule}
+    return msgspec.convert(values, Verdict)
