@@ -153,7 +153,11 @@ class Source:
             if header is None:
                 tally.headerless += 1
                 continue
-            events += self._events(header, postfix.read(header), tally)
+            record = postfix.read(header)
+            if isinstance(record, Ignored):
+                tally.ignored += 1
+                continue
+            events += self._events(header, record, tally)
         return events
 
     def read_partial(self, line: bytes, received_at: int) -> list[Event]:
@@ -165,9 +169,6 @@ class Source:
 
     def _events(self, header: Header, record: AnyRecord, tally: Tally) -> Sequence[Event]:
         """The event of a line; none, or several where a line stands for others."""
-        if isinstance(record, Ignored):
-            tally.ignored += 1
-            return ()
         if isinstance(record, Unknown):
             tally.note_unknown(header.program, header.text)
             return ()

@@ -119,7 +119,9 @@ class HeaderReader:
         if received_at // _HOUR != self._hour:
             self._hour = received_at // _HOUR
             self._seconds.clear()
-        whole, fraction = _split(stamp)
+        # As far as the fraction has at most six digits; with more of them `whole` has no form.
+        whole, _, rest = stamp.partition(".")
+        whole, fraction = (whole + rest[6:], rest[:6]) if rest else (stamp, "")
         second = self._seconds.get(whole)
         if second is None:
             form = _form(whole, 0)
@@ -272,12 +274,6 @@ def _bounds(line: str, start: int) -> tuple[int, int]:
     """Where the stamp and the tag of a usual line end: at a blank, and at a colon and a blank."""
     end = line.find(" ", start + _SHORTEST_STAMP)
     return end, line.find(": ", end + 1)
-
-
-def _split(stamp: str) -> tuple[str, str]:
-    """A stamp without its fraction, and that; as far as it has at most six digits."""
-    whole, _, rest = stamp.partition(".")
-    return (whole + rest[6:], rest[:6]) if rest else (stamp, "")
 
 
 def _keep(memory: dict[str, _T], key: str, value: _T) -> None:

@@ -45,6 +45,8 @@ INSERT OR REPLACE INTO attempt VALUES (
 _PUT_OUTCOME = """
 INSERT OR REPLACE INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
 """
+_OF_MESSAGE = "SELECT host_id, queue_id FROM entry WHERE message_id = ? ORDER BY id DESC LIMIT ?"
+_MOST_HOPS = 20
 _FACTS = msgspec.msgpack.Decoder(list[Fact])
 _ENCODER = msgspec.msgpack.Encoder()
 _T = TypeVar("_T")
@@ -322,7 +324,7 @@ class Writer:
             delivery.relay,
             delivery.conn_use,
             delivery.delay,
-            "/".join([f"{part:g}" for part in delivery.delays]),
+            ("/%g" * len(delivery.delays) % delivery.delays)[1:],
             delivery.tls,
             delivery.dsn,
             delivery.status,
@@ -354,13 +356,14 @@ class Writer:
             batch.verdicts.append((number, verdict))
         return number
 
-    def _keys_of(self, message_ids: Collection[str]) -> set[EntryKey]:
-        """The entries with these Message-IDs."""
+    def _keys_of(self, message_ids: Iterable[str]) -> set[EntryKey]:
+        """The last entries with these Message-IDs.
+
+        The sender chooses the Message-ID: more entries with one than a way has hops are no way.
+        """
         keys: set[EntryKey] = set()
-        for some in _slices(message_ids):
-            rows = self._connection.execute(
-                f"SELECT host_id, queue_id FROM entry WHERE message_id IN ({_marks(some)})", some
-            ).fetchall()
+        for message_id in message_ids:
+            rows = self._connection.execute(_OF_MESSAGE, (message_id, _MOST_HOPS)).fetchall()
             keys |= {(self._hosts.name(_int(host_id)), str(queue_id)) for host_id, queue_id in rows}
         return keys
 
