@@ -60,7 +60,9 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
+def serving(xml: bytes = LIST) -> Iterator[str]:
+    """The address of a server with this list."""
+    Handler.xml = xml
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -118,8 +118,7 @@ def test_a_list_at_an_address(service: Running, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("secret")
     password.chmod(0o600)
-    Handler.xml = SECOND
-    with serving() as address:
+    with serving(SECOND) as address:
         service.environment |= {
             "PDA_RULES_FILE": f"{address}/rules.xml",
             "PDA_RULES_USER": "rules",
