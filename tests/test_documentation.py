@@ -65,7 +65,7 @@ def test_every_metric_is_documented() -> None:
     from pda.receive import Counters
 
     ingest = Ingest(Pipeline(RULES), None, config.zone)  # type: ignore[arg-type]  # writes nothing
-    ingest.pipeline.tally.kinds["smtp", "Delivery"] += 1
+    ingest.pipeline.tally.kinds["smtp", "delivery"] += 1
     sizes = dict.fromkeys(("database octets", "write-ahead log octets", "open entries",
                            "resident memory octets"), 1)  # fmt: skip
     named = {name.replace("-", " "): size for name, size in sizes.items()}

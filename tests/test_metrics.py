@@ -59,7 +59,7 @@ def test_lines_and_records(ingest: Ingest) -> None:
     for result, count in expected.items():
         assert found["pda_lines_total", result] == count
     assert sum(v for (name, _), v in found.items() if name == "pda_lines_total") == 9
-    assert found["pda_records_total", "Delivery smtp"] == 2
+    assert found["pda_records_total", "delivery smtp"] == 2
     assert found["pda_records_total", "unknown smtp"] == 1
 
 

@@ -145,14 +145,16 @@ def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
     header = reader.read(line, now)
     if header is None:
         return {"kind": "unknown", "line": line}
-    record = postfix.read(header)
+    queue_id, record = postfix.read(header)
     found: dict[str, Any] = {
         "timestamp": rfc3339(header.at),
         "hostname": header.hostname,
         "syslog_name": header.syslog_name,
         "program": header.program,
         "procid": header.procid,
-        **msgspec.to_builtins(record),
+        "kind": record.kind(),
+        "queue_id": queue_id,
+        **output.fields(record),
     }
     if header.repeat:
         found["repeat"] = header.repeat

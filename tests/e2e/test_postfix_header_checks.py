@@ -174,14 +174,14 @@ def test_postfix_logs_the_client_as_pda_reads_it(instance: tuple[Log, int]) -> N
     line = log.wait_for(": info: header ")
     header = HeaderReader(UTC).read(line, 0)
     assert header is not None
-    record = postfix.read(header)
+    queue_id, record = postfix.read(header)
     assert isinstance(record, HeaderInfo)
     assert (record.header_name, record.header_value) == ("Client-ID", "web shop 7")
     assert record.sender == "app@shop.example"
     assert record.recipient == "anna@far.example"
     # enable_long_queue_ids: ten digits of time, a z, the inode.
-    assert record.queue_id[10] == "z"
-    log.wait_for(f"{record.queue_id}: removed")
+    assert queue_id[10] == "z"
+    log.wait_for(f"{queue_id}: removed")
     assert not [said for said in log.seen if "warning:" in said or "unused parameter" in said]
 
 

@@ -19,6 +19,7 @@ from pda.maillog.events import (
     Life,
     Pickup,
     TakenOver,
+    is_reusable,
 )
 from pda.maillog.outcome import named_queue_id
 
@@ -79,13 +80,11 @@ def link(parent: Life, child: Life, *, requeued: bool) -> tuple[bool, bool]:
     if origin == f"{child.host}/{child.queue_id}" or _is_circle(parent, child):
         return False, False
     handed_on = HandedOn(
-        queue_id=parent.queue_id,
         host=child.host,
         to_queue_id=child.queue_id,
         requeued=requeued,
     )
     taken_over = TakenOver(
-        queue_id=child.queue_id,
         host=parent.host,
         from_queue_id=parent.queue_id,
         origin=origin,
@@ -107,7 +106,7 @@ def _is_circle(parent: Life, child: Life) -> bool:
 
 
 def _note(life: Life, fact: Fact) -> bool:
-    key = fact.key()
+    key = fact.key(reusable=is_reusable(life.queue_id))
     known = life.facts.get(key)
     if known is not None and known.record == fact.record:
         return False

@@ -229,7 +229,7 @@ def _vacated(life: Life) -> Change:
 
 def add_fact(life: Life, fact: Fact) -> bool:
     """Adds a fact to a life; whether that changed what is known."""
-    key = fact.key()
+    key = fact.key(reusable=is_reusable(life.queue_id))
     known = life.facts.get(key)
     if known is not None and not _finer(fact, known):
         return False
@@ -298,7 +298,7 @@ def _homes(
 
 def _remove(life: Life, said: Fact | Attempt) -> None:
     if isinstance(said, Fact):
-        life.facts.pop(said.key(), None)
+        life.facts.pop(said.key(reusable=is_reusable(life.queue_id)), None)
     else:
         life.attempts.pop((said.digest, said.copy), None)
 

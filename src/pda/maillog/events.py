@@ -45,63 +45,81 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 # The tag is the `kind` that `pda parse` prints.
 
 
-class Record(
-    msgspec.Struct, frozen=True, gc=False, tag_field="kind", omit_defaults=True, kw_only=True
-):
-    """One line about a queue entry, or at the door (`queue_id` NOQUEUE)."""
+class Record(msgspec.Struct, frozen=True, gc=False, tag_field="kind", array_like=True):
+    """What one line says; about which queue entry stands beside it."""
 
-    queue_id: str = ""
+    @classmethod
+    def kind(cls) -> str:
+        """What `pda parse` calls it."""
+        return str(cls.__struct_config__.tag)
 
 
-class Delivery(Record, tag="delivery", frozen=True, gc=False, kw_only=True):
+class Delivery(Record, tag="delivery", frozen=True, gc=False):
     """A try at one recipient (postfix global/log_adhoc.c)."""
 
     recipient: str
-    orig_to: str = ""
     relay: str
-    conn_use: int = 0
     delay: float
     """Seconds since the message arrived."""
-    delays: tuple[float, ...] = ()
-    """Seconds before the queue manager, in it, for connection set-up, for transmission."""
-    tls: str = ""
-    dsn: str = ""
-    """Enhanced status code (RFC 3463); empty before Postfix 2.3."""
     status: str
     reason: str
     """The text in brackets."""
+    dsn: str = ""
+    """Enhanced status code (RFC 3463); empty before Postfix 2.3."""
+    delays: str = ""
+    """Seconds before the queue manager, in it, for connection set-up, for transmission; as
+    logged: `0.03/0/0.29/1.3`."""
+    conn_use: int = 0
+    orig_to: str = ""
+    tls: str = ""
 
 
-class MessageId(Record, tag="message-id", frozen=True, gc=False, kw_only=True):
+class MessageId(Record, tag="message-id", frozen=True, gc=False):
     """cleanup's `message-id=` or `resent-message-id=`."""
 
-    message_id: str
-    """Without the outer angle brackets where it has both."""
     message_id_raw: str
     resent: bool = False
 
+    @property
+    def message_id(self) -> str:
+        """Without the outer angle brackets where it has both."""
+        raw = self.message_id_raw
+        return raw[1:].partition(">")[0] if raw.startswith("<") else raw
 
-class HeaderAction(Record, tag="header-action", frozen=True, gc=False, kw_only=True):
+
+class HeaderAction(Record, tag="header-action", frozen=True, gc=False):
     """What header_checks, body_checks or a milter did: hold, discard, redirect, reject …"""
 
     action: str
     content_class: str
     """`header`, `body`, `content` or `mime-error`."""
     content: str
-    header_name: str | None = None
-    header_value: str | None = None
     client_host: str = ""
     client_ip: str = ""
     sender: str | None = None
     recipient: str | None = None
     action_text: str = ""
 
+    @property
+    def header_name(self) -> str | None:
+        """None where it is about no header."""
+        return self.content.partition(":")[0] if self._is_header else None
 
-class HeaderInfo(HeaderAction, tag="header-info", frozen=True, gc=False, kw_only=True):
+    @property
+    def header_value(self) -> str | None:
+        """As logged, without blanks around it."""
+        return self.content.partition(":")[2].strip(" ") if self._is_header else None
+
+    @property
+    def _is_header(self) -> bool:
+        return self.content_class == "header" and ":" in self.content
+
+
+class HeaderInfo(HeaderAction, tag="header-info", frozen=True, gc=False):
     """A header that was only logged: INFO or WARN (cleanup/cleanup_message.c)."""
 
 
-class QueueActive(Record, tag="qmgr-from", frozen=True, gc=False, kw_only=True):
+class QueueActive(Record, tag="qmgr-from", frozen=True, gc=False):
     """qmgr's `from=<…>, size=…, nrcpt=… (queue active)`, written at every activation."""
 
     sender: str
@@ -109,7 +127,7 @@ class QueueActive(Record, tag="qmgr-from", frozen=True, gc=False, kw_only=True):
     nrcpt: int = 0
 
 
-class Expired(Record, tag="expired", frozen=True, gc=False, kw_only=True):
+class Expired(Record, tag="expired", frozen=True, gc=False):
     """qmgr gave up: every recipient still deferred is returned."""
 
     sender: str
@@ -117,7 +135,7 @@ class Expired(Record, tag="expired", frozen=True, gc=False, kw_only=True):
     """`expired` or `force-expired`."""
 
 
-class Removed(Record, tag="removed", frozen=True, gc=False, kw_only=True):
+class Removed(Record, tag="removed", frozen=True, gc=False):
     """The queue entry has gone."""
 
     detail: str = ""
@@ -126,7 +144,7 @@ class Removed(Record, tag="removed", frozen=True, gc=False, kw_only=True):
     """The program, where it was not the queue manager: postsuper deletes what it likes."""
 
 
-class Notification(Record, tag="notification", frozen=True, gc=False, kw_only=True):
+class Notification(Record, tag="notification", frozen=True, gc=False):
     """bounce wrote a notification about this entry as a message of its own."""
 
     notify: str
@@ -136,7 +154,7 @@ class Notification(Record, tag="notification", frozen=True, gc=False, kw_only=Tr
     notification_queue_id: str
 
 
-class Connected(Record, tag="smtpd-client", frozen=True, gc=False, kw_only=True):
+class Connected(Record, tag="smtpd-client", frozen=True, gc=False):
     """smtpd's or qmqpd's `client=`: who handed the message in."""
 
     client_host: str
@@ -148,7 +166,7 @@ class Connected(Record, tag="smtpd-client", frozen=True, gc=False, kw_only=True)
     orig_client: str = ""
 
 
-class Pickup(Record, tag="pickup", frozen=True, gc=False, kw_only=True):
+class Pickup(Record, tag="pickup", frozen=True, gc=False):
     """pickup's `uid=… from=<…>`: handed in by sendmail(1)."""
 
     uid: int
@@ -156,7 +174,7 @@ class Pickup(Record, tag="pickup", frozen=True, gc=False, kw_only=True):
     orig_id: str = ""
 
 
-class Reject(Record, tag="reject", frozen=True, gc=False, kw_only=True):
+class Reject(Record, tag="reject", frozen=True, gc=False):
     """smtpd, postscreen or a milter refused at the door."""
 
     action: str
@@ -173,17 +191,17 @@ class Reject(Record, tag="reject", frozen=True, gc=False, kw_only=True):
     sasl_username: str = ""
 
 
-class AccessAction(Reject, tag="access-action", frozen=True, gc=False, kw_only=True):
+class AccessAction(Reject, tag="access-action", frozen=True, gc=False):
     """smtpd did something else than refuse: warn, hold, discard, redirect, filter …"""
 
 
-class QueueOperation(Record, tag="queue-op", frozen=True, gc=False, kw_only=True):
+class QueueOperation(Record, tag="queue-op", frozen=True, gc=False):
     """postsuper: hold, release, requeue."""
 
     operation: str
 
 
-class HandedOn(Record, tag="handed-on", frozen=True, gc=False, kw_only=True):
+class HandedOn(Record, tag="handed-on", frozen=True, gc=False):
     """Derived: the message of this entry goes on as another queue entry that is known here."""
 
     host: str
@@ -197,7 +215,7 @@ class HandedOn(Record, tag="handed-on", frozen=True, gc=False, kw_only=True):
         return f"{self.host}/{self.to_queue_id}"
 
 
-class TakenOver(Record, tag="taken-over", frozen=True, gc=False, kw_only=True):
+class TakenOver(Record, tag="taken-over", frozen=True, gc=False):
     """Derived: this entry goes on with the message of another one, and inherits its client."""
 
     host: str
@@ -213,11 +231,11 @@ class TakenOver(Record, tag="taken-over", frozen=True, gc=False, kw_only=True):
         return f"{self.host}/{self.from_queue_id}"
 
 
-class Ignored(Record, tag="ignored", frozen=True, gc=False, kw_only=True):
+class Ignored(Record, tag="ignored", frozen=True, gc=False):
     """Known, and nothing about a message's way (connect, statistics, TLS …), or not Postfix's."""
 
 
-class Unknown(Record, tag="unknown", frozen=True, gc=False, kw_only=True):
+class Unknown(Record, tag="unknown", frozen=True, gc=False):
     """A line of Postfix's whose form is not known."""
 
 
@@ -282,13 +300,13 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     syslog_name: str
     record: AnyRecord
 
-    def key(self) -> FactKey:
-        """The identity of a fact within its life."""
+    def key(self, *, reusable: bool) -> FactKey:
+        """The identity of a fact within its life; an id may be `reusable` for another one."""
         record = self.record
         kind = type(record).__name__
         if isinstance(record, (HandedOn, TakenOver)):
             return kind, 0, record.other
-        once = isinstance(record, ONCE) and not is_reusable(record.queue_id)
+        once = not reusable and isinstance(record, ONCE)
         return kind, 0 if once else self.at // 1_000_000, record
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from hashlib import blake2b
+from struct import Struct
 from typing import Protocol
 
 import msgspec
@@ -75,9 +76,10 @@ _IPV4 = re.compile(r"[\d.]+")
 class Tally(msgspec.Struct):
     """What became of the lines; each ends in exactly one of these."""
 
-    events: int = 0
+    records: int = 0
+    """What Postfix says about messages, at the door included."""
     at_the_door: int = 0
-    """Rejects and the like without a queue id."""
+    """Of these, rejects and the like without a queue id."""
     ignored: int = 0
     unknown: int = 0
     headerless: int = 0
@@ -90,14 +92,20 @@ class Tally(msgspec.Struct):
     shapes: dict[str, int] = {}
     """The last distinct shapes of unknown lines, masked, and how often each came."""
 
-    def note(self, program: str, kind: str) -> None:
-        """Counts a record. Who may send may choose what it calls itself: others are one."""
-        self.kinds[program if program in postfix.PROGRAMS else "other", kind] += 1
+    def note(self, counts: Mapping[tuple[str, type[AnyRecord]], int]) -> None:
+        """Counts records by program. Who sends chooses what it calls itself: others are one."""
+        for (program, kind), count in counts.items():
+            name = program if program in postfix.PROGRAMS else "other"
+            self.kinds[name, kind.kind()] += count
+            if kind is Ignored:
+                self.ignored += count
+            elif kind is Unknown:
+                self.unknown += count
+            else:
+                self.records += count
 
-    def note_unknown(self, program: str, text: str) -> None:
-        """Counts a line whose form is not known, and keeps its shape."""
-        self.unknown += 1
-        self.note(program, "unknown")
+    def note_shape(self, program: str, text: str) -> None:
+        """Keeps the shape of a line whose form is not known."""
         shape = f"{program}: {mask(text[:_SHAPE])[:_SHAPE]}"
         self.shapes[shape] = self.shapes.pop(shape, 0) + 1  # now the last one
         if len(self.shapes) > _MOST_SHAPES:
@@ -107,7 +115,12 @@ class Tally(msgspec.Struct):
     def lines(self) -> int:
         """All lines that were read."""
         unread = self.headerless + self.incomplete + self.failed
-        return self.events + self.at_the_door + self.ignored + self.unknown + unread
+        return self.records + self.ignored + self.unknown + unread
+
+    @property
+    def events(self) -> int:
+        """Lines about a queue entry."""
+        return self.records - self.at_the_door
 
 
 class Pipeline:
@@ -117,7 +130,7 @@ class Pipeline:
         self.rules = rules
         self.tally = Tally()
         self._hosts = hosts
-        self._names: dict[str, str] = {}
+        self.hosts: dict[str, str] = {}
 
     def source(self, zone: tzinfo = UTC, hostname: str = "", *, live: bool = True) -> Source:
         """A reader for the lines of one listener (`live`) or one file."""
@@ -125,11 +138,11 @@ class Pipeline:
 
     def host(self, hostname: str) -> str:
         """The mail host of a header's host name."""
-        name = self._names.get(hostname)
+        name = self.hosts.get(hostname)
         if name is None:
-            if len(self._names) > 10_000:
-                self._names.clear()
-            name = self._names[hostname] = self._hosts.name(hostname)
+            if len(self.hosts) > 10_000:
+                self.hosts.clear()
+            name = self.hosts[hostname] = self._hosts.name(hostname)
         return name
 
 
@@ -146,18 +159,38 @@ class Source:
 
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
-        tally = self._pipeline.tally
+        tally, hosts = self._pipeline.tally, self._pipeline.hosts
+        read_header, read_record = self._headers.read, postfix.read
         events: list[Event] = []
+        programs: list[str] = []
+        kinds: list[type[AnyRecord]] = []
+        headerless = at_the_door = 0
         for line in lines:
-            header = self._headers.read(line.decode("utf-8", "backslashreplace"), received_at)
+            header = read_header(line.decode("utf-8", "backslashreplace"), received_at)
             if header is None:
-                tally.headerless += 1
+                headerless += 1
                 continue
-            record = postfix.read(header)
-            if isinstance(record, Ignored):
-                tally.ignored += 1
+            queue_id, record = read_record(header)
+            kind = type(record)
+            programs.append(header.program)
+            kinds.append(kind)
+            if kind is Ignored:
                 continue
-            events += self._events(header, record, tally)
+            if kind is Unknown:
+                tally.note_shape(header.program, header.text)
+                continue
+            if queue_id in _WITHOUT_ENTRY:
+                at_the_door += 1
+                continue
+            host = hosts.get(header.hostname) or self._pipeline.host(header.hostname)
+            if isinstance(record, Delivery) and record.status not in PROBES:
+                events += self._attempts(host, queue_id, header, record)
+            else:
+                fact = Fact(header.at, header.grade, header.syslog_name, record)
+                events.append(Event(host, queue_id, fact))
+        tally.note(Counter(zip(programs, kinds, strict=True)))
+        tally.headerless += headerless
+        tally.at_the_door += at_the_door
         return events
 
     def read_partial(self, line: bytes, received_at: int) -> list[Event]:
@@ -167,43 +200,29 @@ class Source:
         self._pipeline.tally.incomplete += 1
         return []
 
-    def _events(self, header: Header, record: AnyRecord, tally: Tally) -> Sequence[Event]:
-        """The event of a line; none, or several where a line stands for others."""
-        if isinstance(record, Unknown):
-            tally.note_unknown(header.program, header.text)
-            return ()
-        tally.note(header.program, type(record).__name__)
-        if record.queue_id in _WITHOUT_ENTRY:
-            tally.at_the_door += 1
-            return ()
-        tally.events += 1
-        host = self._pipeline.host(header.hostname)
-        if isinstance(record, Delivery) and record.status not in PROBES:
-            attempts = self._attempts(host, header, record)
-            return [Event(host, record.queue_id, attempt) for attempt in attempts]
-        fact = Fact(header.at, header.grade, header.syslog_name, record)
-        return (Event(host, record.queue_id, fact),)
-
-    def _attempts(self, host: str, header: Header, delivery: Delivery) -> list[Attempt]:
-        digest = text_digest(postfix.body(header.text))
-        at, grade = header.at, header.grade
+    def _attempts(
+        self, host: str, queue_id: str, header: Header, delivery: Delivery
+    ) -> Sequence[Event]:
+        """One, or several where a line stands for others."""
+        digest = text_digest(header.text[len(queue_id) + 2 :])
+        verdict = None if delivery.status == "sent" else self._verdict(delivery)
+        at, grade, program = header.at, header.grade, header.program
+        if not header.repeat and (self._seen is None or grade & SUBSECOND):
+            attempt = Attempt(digest, 0, at, grade, program, delivery, verdict)
+            return (Event(host, queue_id, attempt),)
+        first, copies = 0, 1
         if header.repeat:
             # The one before was written out; of the others only the number is known.
             at, grade = at // 1_000_000 * 1_000_000, grade & ~SUBSECOND
-            copies = range(1, min(header.repeat, _MOST_REPEATS) + 1)
-        else:
-            copies = range(1)
-        if self._seen is not None and not grade & SUBSECOND:
-            first = self._occurrences((host, delivery.queue_id, digest), at, len(copies))
-            copies = range(first, first + len(copies))
-        verdict = self._verdict(delivery)
+            first, copies = 1, min(header.repeat, _MOST_REPEATS)
+        if self._seen is not None:
+            first = self._occurrences((host, queue_id, digest), at, copies)
         return [
-            Attempt(digest, copy, at, grade, header.program, delivery, verdict) for copy in copies
+            Event(host, queue_id, Attempt(digest, copy, at, grade, program, delivery, verdict))
+            for copy in range(first, first + copies)
         ]
 
-    def _verdict(self, delivery: Delivery) -> Verdict | None:
-        if delivery.status == "sent":
-            return None
+    def _verdict(self, delivery: Delivery) -> Verdict:
         failure = Failure(delivery.reason, delivery.dsn, delivery.status, delivery.relay)
         return self._pipeline.rules.classify(failure)
 
@@ -222,10 +241,14 @@ class Source:
         return before
 
 
+_as_signed = Struct(">q").unpack
+
+
 def text_digest(text: str) -> int:
     """64 bits, signed, as a database row can hold them."""
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    digest: int
+    (digest,) = _as_signed(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    return digest
 
 
 def _label(hostname: str) -> str:

@@ -8,9 +8,8 @@ can never become one. Knows nothing of other lines, of time or of the header in 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-
-import msgspec
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from pda.maillog.events import (
     AccessAction,
@@ -43,17 +42,21 @@ _QUEUE_MANAGERS = frozenset(["qmgr", "nqmgr", "oqmgr"])
 TEXT_LIMIT = 8192
 """Characters; Postfix writes 2000 bytes at most (util/msg_syslog.c). Longer is not its own."""
 
+_REMEMBERED = 4096
+"""Texts of one kind that were read lately: a sender or client comes again and again."""
+
 NOQUEUE = "NOQUEUE"
 """Stands in the place of a queue id while there is none."""
 
 IGNORED = Ignored()
 UNKNOWN = Unknown()
+REMOVED = Removed()
 
 # Ids are `[0-9A-Za-z_]{1,255}` (global/mail_queue.c), six characters or more in practice; words
 # such as `statistics` and `warning` stand in the same place.
-_ENTRY = re.compile(r"([0-9A-Za-z_]{6,255}|[0-9A-F]{5}): (?:([A-Za-z_-]+))?")
+_ID = re.compile(r"[0-9A-Za-z_]{6,255}|[0-9A-F]{5}")
+_WORD = re.compile(r"[A-Za-z_-]+")
 _NOT_IDS = frozenset(["statistics", "warning", "TLSRPT", "mynetworks", "postfix", "reject"])
-_KEYWORD = re.compile(r"([a-z_-]+)[=: ]")
 
 # An address in brackets: a quoted local part may hold anything, `>` included (Postfix 3.5+); the
 # unquoted form of earlier versions ends where the legal continuation follows. Most have neither.
@@ -80,25 +83,29 @@ _ACTIVE = re.compile(
     rf"from=<{_ADDRESS}>, size=(\d{{1,18}})(?:, nrcpt=(\d{{1,9}}))?(?: \(queue \w+\))? *$"
 )
 _EXPIRED = re.compile(rf"from=<{_ADDRESS}>, status=((?:force-)?expired), returned to sender$")
-_MESSAGE_ID = re.compile(r"(resent-)?message-id=(.*)$", re.DOTALL)
+_MESSAGE_ID = frozenset(["message-id", "resent-message-id"])
+# The connection alone, as most lines have it.
+_USUAL_CLIENT = re.compile(
+    r"client=([^\s\[]+)\[([^\]\s]+)\](?:, sasl_method=(\w+), sasl_username=([^,]+))?$"
+)
 _CLIENT = re.compile(
     r"client=(\S+?)\[([^\]\s]*)\](?::\d+)?(?:, sasl_method=([^,\s]+))?"
     r"(?:, sasl_username=(.*?))?(?:, sasl_sender=(.*?))?"
     r"(?:, orig_queue_id=(\w*))?(?:, orig_client=(\S+?))?,?$"
 )
 _PICKUP = re.compile(rf"uid=(\d{{1,10}}) from=(?:<{_ADDRESS}>|{_BARE})(?: orig_id=(\w+))?$")
-_REMOVED = re.compile(r"removed(?: \((canceled|discarded)\))?$")
+_REMOVED = re.compile(r"removed \((canceled|discarded)\)$")
 _NOTIFICATION = re.compile(
     r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+)$"
 )
 _QUEUE_OPERATION = re.compile(r"(placed on hold|released from hold|requeued|expired)$")
 # cleanup/cleanup_message.c: the value ends at the last ` from ORIGIN;`, since a header may hold
 # such words itself.
-_CONTENT_ACTION = re.compile(
-    r"((?:milter-header-)?[a-z]+): (header|body|content) (.*)"
-    r" from ((\S+?)\[([^\]\s]*)\](?::\d+)?|local|unknown);(.*)$",
-    re.DOTALL,
-)
+_HOW = r"((?:milter-header-)?[a-z]+): (header|body|content) "
+_FROM_ORIGIN = r" from (?:([^\s\[]+)\[([^\]\s]*)\](?::\d+)?|local|unknown);"
+_CONTENT_ACTION = re.compile(rf"{_HOW}(.*){_FROM_ORIGIN}(.*)$", re.DOTALL)
+# The same in two steps, without trying each place that might be the last one.
+_USUAL_ACTION, _ORIGIN = re.compile(_HOW), re.compile(_FROM_ORIGIN)
 # smtp_header_checks (smtp/smtp_proto.c) and nested headers have no origin.
 _BARE_CONTENT_ACTION = re.compile(
     r"((?:milter-header-)?[a-z]+): (header|body|content|mime-error) (.*)$", re.DOTALL
@@ -109,6 +116,9 @@ _ENVELOPE = re.compile(
     r"(?:,? ?sasl_username=<?([^\s>]+)>?)?(?:,? ?sasl_sender=<?[^\s>]+>?)?(?:: (.*)| \d+)?$",
     re.DOTALL,
 )
+_USUAL_ENVELOPE = re.compile(
+    r'(?: from=<([^">]*)>)?(?: to=<([^">]*)>)?(?: proto=\w+)?(?: helo=<[^>]*>)?$'
+)
 _ACCESS_ACTION = re.compile(
     r"((?:milter-|proxy-)?[a-z_]+): ([A-Z-]+)(?: command)?"
     r"(?: from (\S*?)\[([^\]\s]*)\](?::\d+)?)?: (.*)$",
@@ -116,9 +126,11 @@ _ACCESS_ACTION = re.compile(
 )
 _REPLY = re.compile(r"(?:([245]\d\d)[ -])?(?:([245]\.\d{1,3}\.\d{1,3}) )?")
 
-_ACTIONS = """info warning hold reject discard filter redirect replace prepend bcc pass strip delay
+_ACTIONS = frozenset(
+    """info warning hold reject discard filter redirect replace prepend bcc pass strip delay
     warn permit reject_warning milter-reject milter-hold milter-discard proxy-accept
     proxy-reject""".split()
+)
 # Behind a queue id, and nothing about what became of the message: replies of a server that was
 # not the last one tried, lost sessions, hand-overs between agents.
 _IGNORED_KEYWORDS = frozenset(
@@ -143,26 +155,38 @@ _IGNORED_TEXT = re.compile(
 )
 
 
-def read(header: Header) -> AnyRecord:
-    """The record in a line; `Ignored` for what is known and no matter here or not Postfix's."""
+def read(header: Header) -> tuple[str, AnyRecord]:
+    """Queue id and record of a line: empty where there is no id, `NOQUEUE` at the door.
+
+    `Ignored` is what is known and no matter here, or not Postfix's.
+    """
+    if header.program not in PROGRAMS and not is_postfix(header):
+        return "", IGNORED
     text = header.text
-    if not is_postfix(header) or text.startswith(_CHATTER):
-        return IGNORED
+    queue_id, _, tail = text.partition(": ")
+    if not _is_id(queue_id) or queue_id in _NOT_IDS:
+        return "", _without_id(text)
     if len(text) > TEXT_LIMIT:
-        return UNKNOWN
-    found = _ENTRY.match(text)
-    if found is None or found[1] in _NOT_IDS:
-        return _without_id(text)
-    queue_id, keyword = found.group(1, 2)
-    reader = _READERS.get(keyword)
-    if reader is not None:
-        tail = text[len(queue_id) + 2 :]
-        record = reader(queue_id, tail)
-        if type(record) is Removed and header.program not in _QUEUE_MANAGERS:
-            return msgspec.structs.replace(record, agent=header.program)
-        if record is not None:
-            return record
-    return IGNORED if keyword in _IGNORED_KEYWORDS else UNKNOWN
+        return queue_id, UNKNOWN
+    reader = _READERS.get(tail[:_START])
+    record = reader(tail) if reader else None
+    if record is None:
+        record = _unread(tail)
+    elif record is REMOVED and header.program not in _QUEUE_MANAGERS:
+        record = Removed("", header.program)
+    elif queue_id == NOQUEUE and type(record) is Delivery:
+        record = UNKNOWN
+    return queue_id, record
+
+
+@lru_cache(_REMEMBERED)
+def _unread(tail: str) -> AnyRecord:
+    word = _WORD.match(tail)
+    return IGNORED if word and word[0] in _IGNORED_KEYWORDS else UNKNOWN
+
+
+def _is_id(text: str) -> bool:
+    return (len(text) > 5 and text.isalnum() and text.isascii()) or _ID.fullmatch(text) is not None
 
 
 def is_postfix(header: Header) -> bool:
@@ -172,41 +196,28 @@ def is_postfix(header: Header) -> bool:
     return header.program.startswith("postfix") or header.program in PROGRAMS
 
 
-def body(text: str) -> str:
-    """All behind `QUEUE_ID: `, which identifies a delivery attempt within its queue entry."""
-    return text.partition(": ")[2]
-
-
 def _without_id(text: str) -> AnyRecord:
+    if text.startswith(_CHATTER):
+        return IGNORED
+    if len(text) > TEXT_LIMIT:
+        return UNKNOWN
     if _IGNORED_TEXT.match(text):
         return IGNORED
-    found = _KEYWORD.match(text)
-    reader = _READERS.get(found[1]) if found else None
-    record = reader("", text) if reader else None  # an id got lost on the way, or was never there
+    reader = _READERS.get(text[:_START])
+    record = reader(text) if reader else None  # an id got lost on the way, or was never there
     return UNKNOWN if record is None else record
 
 
-def _delivery(queue_id: str, tail: str) -> AnyRecord | None:
-    if queue_id == NOQUEUE:
-        return None
+def _delivery(tail: str) -> AnyRecord | None:
     found = _USUAL_DELIVERY.match(tail)
-    if found is not None:
-        to, relay, conn_use, delay, delays, dsn, status, reason = found.groups()
-        return Delivery(
-            queue_id=queue_id,
-            recipient=to,
-            relay=relay,
-            conn_use=int(conn_use or 0),
-            delay=float(delay),
-            delays=_delays(delays),
-            dsn=dsn,
-            status=status,
-            reason=_reason(reason),
-        )
-    return _unusual_delivery(queue_id, tail)
+    if found is None:
+        return _unusual_delivery(tail)
+    to, relay, conn_use, delay, delays, dsn, status, reason = found.groups()
+    uses = int(conn_use) if conn_use else 0
+    return Delivery(to, relay, float(delay), status, _reason(reason), dsn, delays, uses)
 
 
-def _unusual_delivery(queue_id: str, tail: str) -> AnyRecord | None:
+def _unusual_delivery(tail: str) -> AnyRecord | None:
     found = _DELIVERY.match(tail)
     if found is None:
         return None
@@ -214,17 +225,16 @@ def _unusual_delivery(queue_id: str, tail: str) -> AnyRecord | None:
         found.groups("")
     )
     return Delivery(
-        queue_id=queue_id,
         recipient=to or bare,
-        orig_to=orig_to or bare_orig,
         relay=relay,
-        conn_use=int(conn_use or 0),
         delay=float(delay),
-        delays=_delays(delays),
-        tls=tls,
-        dsn=dsn,
         status=status,
         reason=_reason(reason),
+        dsn=dsn,
+        delays=delays,
+        conn_use=int(conn_use or 0),
+        orig_to=orig_to or bare_orig,
+        tls=tls,
     )
 
 
@@ -237,40 +247,34 @@ def _reason(text: str) -> str:
     return text[:-1] if text.endswith(")") else _BEHIND.sub("", text, count=1)
 
 
-def _delays(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(map(float, text.split("/"))) if text else ()
-    except ValueError:
-        return ()
-
-
-def _from(queue_id: str, tail: str) -> AnyRecord | None:
+@lru_cache(_REMEMBERED)
+def _from(tail: str) -> AnyRecord | None:
     active = _ACTIVE.match(tail)
     if active is not None:
         sender, size, nrcpt = active.groups()
-        return QueueActive(queue_id=queue_id, sender=sender, size=int(size), nrcpt=int(nrcpt or 0))
+        return QueueActive(sender, int(size), int(nrcpt or 0))
     expired = _EXPIRED.match(tail)
     if expired is None:
         return None
-    return Expired(queue_id=queue_id, sender=expired[1], status=expired[2])
+    return Expired(expired[1], expired[2])
 
 
-def _message_id(queue_id: str, tail: str) -> AnyRecord | None:
-    found = _MESSAGE_ID.match(tail)
-    if found is None:
-        return None
-    raw = found[2]
-    inner = raw[1:].partition(">")[0] if raw.startswith("<") else raw
-    return MessageId(queue_id=queue_id, message_id=inner, message_id_raw=raw, resent=bool(found[1]))
+def _message_id(tail: str) -> AnyRecord | None:
+    name, _, value = tail.partition("=")
+    return MessageId(value, name.startswith("resent-")) if name in _MESSAGE_ID else None
 
 
-def _client(queue_id: str, tail: str) -> AnyRecord | None:
+@lru_cache(_REMEMBERED)
+def _client(tail: str) -> AnyRecord | None:
+    usual = _USUAL_CLIENT.match(tail)
+    if usual is not None:
+        host, ip, method, username = usual.groups("")
+        return Connected(host, "" if ip == "unknown" else ip, method, username)
     found = _CLIENT.match(tail)
     if found is None:
         return None
     host, ip, method, username, sender, orig_queue_id, orig_client = found.groups("")
     return Connected(
-        queue_id=queue_id,
         client_host=host,
         client_ip="" if ip == "unknown" else ip,
         sasl_method=method,
@@ -281,103 +285,99 @@ def _client(queue_id: str, tail: str) -> AnyRecord | None:
     )
 
 
-def _pickup(queue_id: str, tail: str) -> AnyRecord | None:
+def _pickup(tail: str) -> AnyRecord | None:
     found = _PICKUP.match(tail)
     if found is None:
         return None
-    return Pickup(
-        queue_id=queue_id,
-        uid=int(found[1]),
-        sender=found[2] or found[3] or "",
-        orig_id=found[4] or "",
-    )
+    return Pickup(int(found[1]), found[2] or found[3] or "", found[4] or "")
 
 
-def _removed(queue_id: str, tail: str) -> AnyRecord | None:
+def _removed(tail: str) -> AnyRecord | None:
+    if tail == "removed":
+        return REMOVED
     found = _REMOVED.match(tail)
-    return None if found is None else Removed(queue_id=queue_id, detail=found[1] or "")
+    return Removed(found[1]) if found else None
 
 
-def _notification(queue_id: str, tail: str) -> AnyRecord | None:
+def _notification(tail: str) -> AnyRecord | None:
     found = _NOTIFICATION.match(tail)
     if found is None:
         return None
-    return Notification(
-        queue_id=queue_id,
-        notify=found[1],
-        notify_type=found[2],
-        notification_queue_id=found[3],
-    )
+    return Notification(found[1], found[2], found[3])
 
 
-def _queue_operation(queue_id: str, tail: str) -> AnyRecord | None:
+def _queue_operation(tail: str) -> AnyRecord | None:
     found = _QUEUE_OPERATION.match(tail)
-    return None if found is None else QueueOperation(queue_id=queue_id, operation=found[1])
+    return None if found is None else QueueOperation(found[1])
 
 
-def _action(queue_id: str, tail: str) -> AnyRecord | None:
+def _action(tail: str) -> AnyRecord | None:
     """`ACTION: WHERE …`: cleanup says header, body or content; smtpd names the SMTP stage."""
+    found = _USUAL_ACTION.match(tail)
+    origin = _ORIGIN.match(tail, tail.rfind(" from ")) if found else None
+    if found is not None and origin is not None:
+        content = tail[found.end() : origin.start()]
+        return _content_action(found.groups(), content, origin.groups(""), tail[origin.end() :])
     found = _CONTENT_ACTION.match(tail)
     if found is not None:
-        action, content_class, content, _, host, ip, rest = found.groups("")
-        return _content_action(
-            queue_id, (action, content_class), content, (host, ip), _envelope(rest)
-        )
+        action, content_class, content, host, ip, rest = found.groups("")
+        return _content_action((action, content_class), content, (host, ip), rest)
     if tail.startswith("reject: mime-error "):
-        return _mime_error(queue_id, tail)
+        return _mime_error(tail)
     bare = _BARE_CONTENT_ACTION.match(tail)
     if bare is not None:
         action, content_class, content = bare.groups()
-        return _content_action(queue_id, (action, content_class), content, ("", ""), None)
-    return _access_action(queue_id, tail)
+        return _content_action((action, content_class), content, ("", ""), "")
+    return _access_action(tail)
 
 
-def _mime_error(queue_id: str, tail: str) -> AnyRecord | None:
+def _mime_error(tail: str) -> AnyRecord | None:
     """cleanup's `reject: mime-error WHAT: TEXT from ORIGIN; …` (cleanup/cleanup_message.c)."""
     reason, envelope = _split_envelope(tail.removeprefix("reject: mime-error "))
     text, _, origin = reason.rpartition(" from ")
     host, _, ip = origin.rstrip("]").partition("[")
-    return _rejected(queue_id, ("reject", "mime-error", host, ip), text, envelope)
+    return _rejected(("reject", "mime-error", host, ip), text, envelope)
 
 
 def _content_action(
-    queue_id: str,
-    what: tuple[str, str],
-    content: str,
-    client: tuple[str, str],
-    envelope: re.Match[str] | None,
-) -> AnyRecord:
+    what: Sequence[str], content: str, client: Sequence[str], rest: str
+) -> AnyRecord | None:
     action, content_class = what
-    name, colon, value = content.partition(":")
-    is_header = content_class == "header" and bool(colon)
-    sender, recipient, text = envelope.group(1, 2, 7) if envelope else (None, None, None)
+    if action.removeprefix("milter-header-") not in _ACTIONS:
+        return None
+    usual = _USUAL_ENVELOPE.match(rest)
+    envelope = None if usual else _ENVELOPE.match(rest)
+    sender, recipient = usual.groups() if usual else (None, None)
+    text = None
+    if envelope is not None:
+        sender, recipient, text = envelope.group(1, 2, 7)
+    is_header = content_class == "header" and ":" in content
     make = HeaderInfo if is_header and action in {"info", "warning"} else HeaderAction
+    host, ip = client
     return make(
-        queue_id=queue_id,
-        action=action,
-        content_class=content_class,
-        content=content,
-        header_name=name if is_header else None,
-        header_value=value.strip(" ") if is_header else None,
-        client_host=client[0],
-        client_ip="" if client[1] == "unknown" else client[1],
+        action,
+        content_class,
+        content,
+        client_host=host,
+        client_ip="" if ip == "unknown" else ip,
         sender=sender,
         recipient=recipient,
         action_text=text or "",
     )
 
 
-def _access_action(queue_id: str, tail: str) -> AnyRecord | None:
+def _access_action(tail: str) -> AnyRecord | None:
     found = _ACCESS_ACTION.match(tail)
     if found is None:
         return None
     action, where, host, ip, rest = found.groups("")
+    if action not in _ACTIONS:
+        return None
     reason, envelope = _split_envelope(rest)
-    return _rejected(queue_id, (action, where, host, ip), reason, envelope)
+    return _rejected((action, where, host, ip), reason, envelope)
 
 
 def _rejected(
-    queue_id: str,
     what: tuple[str, str, str, str],
     reason: str,
     envelope: re.Match[str] | None,
@@ -388,7 +388,6 @@ def _rejected(
     make = Reject if action.endswith("reject") else AccessAction
     sender, recipient, proto, helo, _, username, _ = envelope.groups() if envelope else [None] * 7
     return make(
-        queue_id=queue_id,
         action=action,
         where=where,
         client_host=host,
@@ -417,8 +416,9 @@ def _envelope(text: str) -> re.Match[str] | None:
     return _ENVELOPE.match(text)
 
 
-_READERS: dict[str, Callable[[str, str], AnyRecord | None]] = {
-    "to": _delivery,
+_START = 3
+_KEYWORDS: dict[str, Callable[[str], AnyRecord | None]] = {
+    "to=": _delivery,
     "from": _from,
     "message-id": _message_id,
     "resent-message-id": _message_id,
@@ -431,6 +431,8 @@ _READERS: dict[str, Callable[[str, str], AnyRecord | None]] = {
     "released": _queue_operation,
     "requeued": _queue_operation,
     "expired": _queue_operation,
+    "milter-header": _action,
     **dict.fromkeys(_ACTIONS, _action),
-    **{f"milter-header-{action}": _action for action in _ACTIONS},
 }
+_READERS = {keyword[:_START]: reader for keyword, reader in _KEYWORDS.items()}
+"""By how the text behind a queue id begins: no two readers share that."""

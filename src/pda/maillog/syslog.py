@@ -68,9 +68,12 @@ _LATEST = _DAY * 365 * 200
 _SEVERITIES = frozenset("EMERG ALERT CRIT ERR ERROR WARN WARNING NOTICE INFO DEBUG".split())
 _CACHE = 20_000
 _SHORTEST_STAMP = len("Sep 1 10:00:00")
+_SCALES = [10 ** (6 - digits) for digits in range(7)]
+"""µs of the last of so many digits behind the point."""
 _STAMP_PARTS = ("time", "fraction", "offset", "year")
 _MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
 
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -84,88 +87,105 @@ class HeaderReader:
         self._zone = zone
         self._hostname = hostname
         self._hour = -1
-        self._seconds: dict[str, tuple[int, int]] = {}
-        self._sources: dict[str, tuple[str, str, str, int | None]] = {}
+        self._widths = _SHORTEST_STAMP, _SHORTEST_STAMP
+        """Of the last stamp: up to its seconds, and with its fraction."""
+        self._seconds: dict[str, dict[str, int]] = {}
+        """By zone, as it stands behind the stamp: when the second began that a stamp names."""
+        self._minutes: dict[tuple[str, str, str | None, str | None], int] = {}
+        self._sources: dict[str, tuple[dict[str, int], int, str, str, str, int | None]] = {}
+        """By what stands between stamp and `]: `: its seconds, whether it has a zone, and who."""
 
     def read(self, line: str, received_at: int) -> Header | None:
         """The header and text of a line; None where there is no header.
 
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
+        if received_at // _HOUR != self._hour:
+            self._forget(received_at // _HOUR)
         line = line.strip("\r\n\0")
-        start = 0
-        if line.startswith("<") and (pri := _PRI.match(line)):
-            start = pri.end()
-            if line.startswith("1 ", start):
-                return self._rfc5424(line[start:], received_at)
-        return self._usual(line, start, received_at) or self._legacy(line, start, received_at)
+        pri = _PRI.match(line) if line.startswith("<") else None
+        if pri is not None:
+            line = line[pri.end() :]
+            if line.startswith("1 "):
+                return self._rfc5424(line, received_at)
+        return self._like_the_last(line, received_at) or self._legacy(
+            line, received_at, is_packet=pri is not None
+        )
 
-    def _usual(self, line: str, start: int, received_at: int) -> Header | None:
-        """A line in a common form, of a host and process that were read before."""
-        end, colon = _bounds(line, start)
-        source = self._sources.get(line[end + 1 : colon])
-        if source is None or colon < 0:
+    def _like_the_last(self, line: str, received_at: int) -> Header | None:
+        """A line with a stamp as wide as that of the last one, of a source that was read before."""
+        whole, width = self._widths
+        end = line.find("]: ", width)
+        source = self._sources.get(line[width:end])
+        if source is None:
             return None
-        time = self._usual_time(line[start:end], received_at)
-        text = line[colon + 2 :]
-        if time is None or text.startswith(_MORE_IN_TEXT):
+        seconds, grade, hostname, syslog_name, program, procid = source
+        at = seconds.get(line[:whole])
+        if at is None and (at := self._new_second(line, seconds, received_at)) is None:
             return None
-        at, grade = time
-        hostname, syslog_name, program, procid = source
+        if width > whole:
+            fraction = line[whole + 1 : width]
+            if line[whole] != "." or not fraction.isdecimal():
+                return None
+            at += int(fraction) * _SCALES[width - whole - 1]
+            grade |= SUBSECOND
+        text = line[end + 3 :]
+        if text.startswith(_MORE_IN_TEXT):
+            return None
         return Header(at, grade, hostname, syslog_name, program, procid, text)
 
-    def _usual_time(self, stamp: str, received_at: int) -> tuple[int, int] | None:
-        """µs since the epoch, and the grade; a second is read once."""
-        if received_at // _HOUR != self._hour:
-            self._hour = received_at // _HOUR
-            self._seconds.clear()
-        # As far as the fraction has at most six digits; with more of them `whole` has no form.
-        whole, _, rest = stamp.partition(".")
-        whole, fraction = (whole + rest[6:], rest[:6]) if rest else (stamp, "")
-        second = self._seconds.get(whole)
-        if second is None:
-            form = _form(whole, 0)
-            found = form.fullmatch(f"{whole} ") if form else None
-            if found is None:
-                return None
-            second = self._time(found, received_at)
-            _keep(self._seconds, whole, second)
-        if not fraction:
-            return second
-        if not fraction.isdecimal():
+    def _new_second(self, line: str, seconds: dict[str, int], received_at: int) -> int | None:
+        whole, _ = self._widths
+        form = _form(line)
+        found = form.match(line) if form else None
+        if found is None or found.end("time") != whole:
             return None
-        return second[0] + int(fraction.ljust(6, "0")), second[1] | SUBSECOND
+        at = self._time(found, received_at)[0] // _SECOND * _SECOND
+        _keep(seconds, line[:whole], at)
+        return at
 
-    def _legacy(self, line: str, start: int, received_at: int) -> Header | None:
-        form = _form(line, start)
+    def _remember(self, found: re.Match[str], header: Header) -> None:
+        """For the next line with such a stamp, and of this host and process."""
+        line, whole = found.string, found.end("time")
+        width = found.end("fraction") if found["fraction"] else whole
+        end = line.find("]: ", width)
+        # A fraction has at most six digits, else it is none of µs.
+        if end < 0 or end + 3 != found.start("text") or width - whole > 7:
+            return
+        self._widths = whole, width
+        zone = line[width : max(map(found.end, _STAMP_PARTS))]
+        seconds = self._seconds.setdefault(zone, {})
+        _keep(seconds, line[:whole], header.at // _SECOND * _SECOND)
+        source = header.hostname, header.syslog_name, header.program, header.procid
+        _keep(self._sources, line[width:end], (seconds, header.grade & ZONED, *source))
+
+    def _forget(self, hour: int) -> None:
+        """What time a stamp without zone or year stands for depends on when it was received."""
+        self._hour = hour
+        self._seconds.clear()
+        self._minutes.clear()
+        self._sources.clear()
+
+    def _legacy(self, line: str, received_at: int, *, is_packet: bool) -> Header | None:
+        form = _form(line)
         if form is None:
-            return self._without_stamp(line, start, received_at)
-        found = _WHOLE[form].match(line, start)
+            return self._without_stamp(line, received_at, is_packet=is_packet)
+        found = _WHOLE[form].match(line)
         if found is None:
-            return self._unusual(form, line, start, received_at)
-        at, grade = self._time(found, received_at)
-        header = self._header(at, grade, found)
-        self._remember(found, start, header)
+            return self._unusual(form, line, received_at, is_packet=is_packet)
+        header = self._header(*self._time(found, received_at), found)
+        self._remember(found, header)
         return header
 
-    def _remember(self, found: re.Match[str], start: int, header: Header) -> None:
-        """For the next line of this host and process."""
-        line = found.string
-        end, colon = _bounds(line, start)
-        stamp_end = max(map(found.end, _STAMP_PARTS))
-        if (stamp_end, found.start("text")) == (end, colon + 2):
-            source = header.hostname, header.syslog_name, header.program, header.procid
-            _keep(self._sources, line[end + 1 : colon], source)
-
     def _unusual(
-        self, form: re.Pattern[str], line: str, start: int, received_at: int
+        self, form: re.Pattern[str], line: str, received_at: int, *, is_packet: bool
     ) -> Header | None:
         """A second stamp behind a collector's own (which knows the zone), or a tag cut short."""
-        stamp = form.match(line, start)
+        stamp = form.match(line)
         if stamp is None:
-            return self._without_stamp(line, start, received_at)
+            return self._without_stamp(line, received_at, is_packet=is_packet)
         end = stamp.end()
-        second = _form(line, end)
+        second = _form(line[end:])
         inner = second.match(line, end) if second else None
         if inner is not None:
             end = inner.end()
@@ -174,14 +194,14 @@ class HeaderReader:
             return None
         return self._header(*self._time(stamp, received_at), found)
 
-    def _without_stamp(self, line: str, start: int, received_at: int) -> Header | None:
-        prefix = _ZGREP.match(line, start)
+    def _without_stamp(self, line: str, received_at: int, *, is_packet: bool) -> Header | None:
+        prefix = _ZGREP.match(line)
         if prefix is not None:
-            return self._legacy(line, prefix.end(), received_at)
-        if not start:
+            return self._legacy(line[prefix.end() :], received_at, is_packet=is_packet)
+        if not is_packet:
             return None
         # RFC 3164 §4.3.2: a packet without a stamp counts as sent when it was received.
-        found = _HOST_AND_TAG.match(line, start)
+        found = _HOST_AND_TAG.match(line)
         return None if found is None else self._header(received_at, ZONED | SUBSECOND, found)
 
     def _rfc5424(self, line: str, received_at: int) -> Header | None:
@@ -222,9 +242,12 @@ class HeaderReader:
     def _time(self, stamp: re.Match[str], received_at: int) -> tuple[int, int]:
         """µs since the epoch, and the grade, of a stamp."""
         day, time, fraction, offset, year = stamp.group("day", "time", "fraction", "offset", "year")
-        if year:
-            day += year
-        at = self._second(day, time, offset, received_at)
+        key = day, time[:5], offset, year
+        minute = self._minutes.get(key)  # no zone changes its offset within one
+        if minute is None:
+            minute = self._minute(day + (year or ""), time, offset, received_at)
+            _keep(self._minutes, key, minute)
+        at = minute + min(int(time[6:]), 59) * _SECOND
         if not 0 <= at < _LATEST:  # a moment that cannot be; the line counts as just received
             at = received_at // _SECOND * _SECOND
         grade = ZONED if offset and len(offset) != 4 else 0
@@ -232,24 +255,24 @@ class HeaderReader:
             return at, grade
         return at + int(fraction[:6].ljust(6, "0")), grade | SUBSECOND
 
-    def _second(self, day: str, time: str, offset: str | None, received_at: int) -> int:
-        hour, minute, second = int(time[:2]), int(time[3:5]), min(int(time[6:]), 59)
+    def _minute(self, day: str, time: str, offset: str | None, received_at: int) -> int:
+        hour, minute = int(time[:2]), int(time[3:5])
         try:
             if day[:4].isdecimal():
                 date = _date_with_year(day)
-                local = datetime(*date, hour, minute, second)  # noqa: DTZ001 zone follows
+                local = datetime(*date, hour, minute)  # noqa: DTZ001 zone follows
             elif len(day) > 6:
                 date = int(day[-4:]), _MONTHS[day[:3]], int(day[4:-5])
-                local = datetime(*date, hour, minute, second)  # noqa: DTZ001 zone follows
+                local = datetime(*date, hour, minute)  # noqa: DTZ001 zone follows
             else:
-                return self._yearless(day, (hour, minute, second), received_at)
+                return self._yearless(day, (hour, minute), received_at)
         except (ValueError, KeyError):
-            return received_at // _SECOND * _SECOND
+            return -_DAY
         if offset and len(offset) != 4:
             return _micros(local.replace(tzinfo=UTC)) - _offset(offset)
         return self._in_zone(local, received_at)
 
-    def _yearless(self, day: str, time: tuple[int, int, int], received_at: int) -> int:
+    def _yearless(self, day: str, time: tuple[int, int], received_at: int) -> int:
         """The latest year that does not put the stamp more than a day after its reception."""
         month, number = _MONTHS[day[:3]], int(day[4:])
         latest = _EPOCH + timedelta(microseconds=received_at + _DAY)
@@ -270,24 +293,17 @@ class HeaderReader:
         return min(first, again, key=lambda at: abs(received_at - at))
 
 
-def _bounds(line: str, start: int) -> tuple[int, int]:
-    """Where the stamp and the tag of a usual line end: at a blank, and at a colon and a blank."""
-    end = line.find(" ", start + _SHORTEST_STAMP)
-    return end, line.find(": ", end + 1)
-
-
-def _keep(memory: dict[str, _T], key: str, value: _T) -> None:
+def _keep(memory: dict[_K, _T], key: _K, value: _T) -> None:
     if len(memory) >= _CACHE:
         memory.clear()
     memory[key] = value
 
 
-def _form(line: str, start: int) -> re.Pattern[str] | None:
+def _form(line: str) -> re.Pattern[str] | None:
     """Which stamp a line seems to begin with."""
-    head = line[start : start + 5]
-    if head[:1].isdecimal():
-        return _ISO if head[4:] == "-" else _MAIL_LOG_FORMAT
-    return _BSD if head[:3] in _MONTHS else None
+    if line[:1].isdecimal():
+        return _ISO if line[4:5] == "-" else _MAIL_LOG_FORMAT
+    return _BSD if line[:3] in _MONTHS else None
 
 
 def _date_with_year(day: str) -> tuple[int, int, int]:

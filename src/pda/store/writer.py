@@ -29,6 +29,7 @@ from pda.maillog.events import (
     Outcome,
     Verdict,
     Wanted,
+    is_reusable,
 )
 from pda.store.database import Connection, Row, Value
 from pda.store.queries import UserRow
@@ -324,7 +325,7 @@ class Writer:
             delivery.relay,
             delivery.conn_use,
             delivery.delay,
-            ("/%g" * len(delivery.delays) % delivery.delays)[1:],
+            delivery.delays,
             delivery.tls,
             delivery.dsn,
             delivery.status,
@@ -411,7 +412,7 @@ class Writer:
             relay=str(relay),
             conn_use=_int(conn_use or 0),
             delay=float(delay or 0),
-            delays=tuple(float(part) for part in str(delays).split("/")) if delays else (),
+            delays=str(delays or ""),
             tls=str(tls or ""),
             dsn=str(dsn),
             status=str(status),
@@ -449,7 +450,8 @@ class _Names:
 
 def _life(key: EntryKey, entry_id: int, facts: list[Fact]) -> Life:
     life = Life(*key, facts={}, attempts={}, entry_id=entry_id)
-    life.facts = {fact.key(): fact for fact in facts}
+    reusable = is_reusable(life.queue_id)
+    life.facts = {fact.key(reusable=reusable): fact for fact in facts}
     return life
 
 
