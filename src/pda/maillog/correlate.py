@@ -7,7 +7,7 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TypeAlias
 
@@ -31,10 +31,10 @@ from pda.maillog.events import (
 from pda.maillog.links import Links, Touched
 from pda.maillog.lives import life_of, life_starts, settle_zones
 from pda.maillog.outcome import (
+    all_outcomes,
     arrived,
     fate,
     outcomes,
-    outcomes_without_attempt,
     summarise,
 )
 from pda.maillog.rejudge import Classify, rejudge_life
@@ -305,12 +305,12 @@ def _remove(life: Life, said: Fact | Attempt) -> None:
 
 def _all_outcomes(life: Life, summary: Summary) -> tuple[_Outcomes, list[str]]:
     """Outcomes that are others than before, and those of recipients that are gone."""
-    now = outcomes(life.attempts.values(), summary) + outcomes_without_attempt(life, summary)
-    by_key = {address_key(outcome.recipient): outcome for outcome in now}
-    gone = list(life.outcomes.keys() - by_key.keys())
-    changed = [item for item in by_key.items() if life.outcomes.get(item[0]) != item[1]]
-    life.outcomes = by_key
-    return changed, gone
+    now, before = all_outcomes(life, summary), life.outcomes
+    life.outcomes = now
+    if not before:
+        return list(now.items()), []
+    gone = list(before.keys() - now.keys())
+    return [item for item in now.items() if before.get(item[0]) != item[1]], gone
 
 
 def _touched_outcomes(
@@ -318,10 +318,10 @@ def _touched_outcomes(
 ) -> tuple[_Outcomes, list[str]]:
     """New outcomes of the recipients of these attempts; and of an unknown one no more."""
     touched = {address_key(attempt.delivery.recipient) for attempt in new}
-    attempts: Iterable[Attempt] = life.attempts.values()
+    attempts: Collection[Attempt] = life.attempts.values()
     if len(life.outcomes.keys() | touched) > 1:
         attempts = [a for a in attempts if address_key(a.delivery.recipient) in touched]
-    now = {address_key(o.recipient): o for o in outcomes(attempts, summary)}
+    now = outcomes(attempts, summary)
     changed = [item for item in now.items() if life.outcomes.get(item[0]) != item[1]]
     life.outcomes |= now
     unknown = life.outcomes.pop("", None) if now else None

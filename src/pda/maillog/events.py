@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from enum import IntEnum
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -285,8 +284,9 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """Id of the rule that decided; empty when none did."""
 
 
-ONCE = (MessageId, HeaderInfo, Connected, Pickup, Removed, Notification)
+ONCE = frozenset([MessageId, HeaderInfo, Connected, Pickup, Removed, Notification])
 """Of these one life of an entry has each text once: no stamp is needed to know it again."""
+LINKS = frozenset([HandedOn, TakenOver])
 
 
 # --- What is known of a queue entry ------------------------------------------------------------
@@ -303,11 +303,13 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def key(self, *, reusable: bool) -> FactKey:
         """The identity of a fact within its life; an id may be `reusable` for another one."""
         record = self.record
-        kind = type(record).__name__
-        if isinstance(record, (HandedOn, TakenOver)):
-            return kind, 0, record.other
-        once = not reusable and isinstance(record, ONCE)
-        return kind, 0 if once else self.at // 1_000_000, record
+        kind = type(record)
+        if not reusable and kind in ONCE:
+            return 0, record
+        if kind in LINKS:
+            assert isinstance(record, HandedOn | TakenOver)
+            return 0, (kind, record.other)
+        return self.at // 1_000_000, record
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
@@ -366,6 +368,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Of the last failed attempt where the state is not a delivery."""
 
 
+class Stop(msgspec.Struct, frozen=True, gc=False):
+    """A rule held or threw away the message before this recipient was tried."""
+
+    recipient: str
+    state: State
+    at: int
+
+
 class Summary(msgspec.Struct, frozen=True, gc=False):
     """What the facts of one life of a queue entry say about the message."""
 
@@ -394,6 +404,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     """Queue ids, named by replies, as which the message goes on."""
     requeued: bool = False
     """All that was still to be delivered goes on as another entry."""
+    stopped: tuple[Stop, ...] = ()
 
 
 class Life(msgspec.Struct):
@@ -411,8 +422,8 @@ class Life(msgspec.Struct):
     """As last derived."""
 
 
-FactKey: TypeAlias = tuple[str, int, object]
-"""Kind, second, and what else tells two such facts apart."""
+FactKey: TypeAlias = tuple[int, object]
+"""Second, and what else tells two such facts apart."""
 AttemptKey: TypeAlias = tuple[int, int]
 """Digest and copy."""
 EntryKey: TypeAlias = tuple[str, str]
@@ -455,9 +466,10 @@ def is_reusable(queue_id: str) -> bool:
     return _SHORT.fullmatch(queue_id) is not None
 
 
-@lru_cache(4096)
 def address_key(address: str) -> str:
     """An address as it is compared: local part as it is, domain in lower case as A-label."""
+    if address.isascii() and address.islower():
+        return address
     local, at, domain = address.rpartition("@")
     if not at:
         return address

@@ -7,9 +7,8 @@ entry. Order of arrival is no part of it: the same set gives the same answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-
-import msgspec
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeAlias, TypeVar
 
 from pda.maillog.clients import Client, ClientRules, Clues, identify
 from pda.maillog.events import (
@@ -27,8 +26,10 @@ from pda.maillog.events import (
     Pickup,
     QueueActive,
     QueueOperation,
+    Record,
     Removed,
     State,
+    Stop,
     Summary,
     TakenOver,
     Verdict,
@@ -40,7 +41,6 @@ _SAME_SECOND = 1_000_000
 # postsuper(1); or a service that the sender of RFC 5424 lines has cut from their tag.
 _DELETERS = frozenset(["postsuper", "postfix"])
 _STOPPED = {"hold": State.HELD, "discard": State.DISCARDED}
-_STOPPING = (HeaderAction, AccessAction)
 _WITHOUT_VERDICT = frozenset([State.DELIVERED, State.FINALLY_OK, State.DISCARDED, State.HANDED_ON])
 # smtpd.c `queued as`, local(8) `forwarded as`; a filter in between may quote it.
 _NAMED = re.compile(r"\b(?:queued|forwarded) as ([0-9A-Za-z_]{6,255})\)?$")
@@ -49,79 +49,123 @@ _BOUNCED = {
     "hard": State.HARD_BOUNCE,
     "undetermined": State.UNDETERMINED_BOUNCE,
 }
+_Seen: TypeAlias = dict[type[Record], list[Fact]]
+_R = TypeVar("_R", bound=Record)
 
 
 def summarise(life: Life, rules: ClientRules) -> Summary:
     """What all facts of a life say together."""
-    clues, seen = Clues(headers=[]), _Seen()
-    for fact in _in_order(life.facts.values()):
-        match fact.record:
-            case QueueActive() as record:
-                seen.active = record
-            case MessageId() as record:
-                clues.message_id = _better_message_id(clues.message_id, record)
-            case HeaderInfo() as record:
-                clues.headers.append(record)
-            case Connected() as record:
-                clues.connected = clues.connected or record
-            case Pickup() as record:
-                clues.pickup = clues.pickup or record
-            case TakenOver() as record:
-                seen.taken_over = record
-            case HandedOn() as record:
-                seen.handed_on.append(record)
-            case _:
-                seen.note(fact)
-    clues.sender = _sender(life, seen.active)
-    return seen.summary(life, clues, identify(clues, rules))
+    seen = _by_kind(life.facts.values())
+    actives, message_ids = _said(seen, QueueActive), _said(seen, MessageId)
+    connected, pickups = _said(seen, Connected), _said(seen, Pickup)
+    taken_over = _said(seen, TakenOver)[-1:]
+    clues = Clues(
+        message_id=_best_message_id(message_ids) if message_ids else None,
+        headers=_said(seen, HeaderInfo),
+        connected=connected[0] if connected else None,
+        pickup=pickups[0] if pickups else None,
+        sender=_sender(actives, seen),
+    )
+    client = identify(clues, rules)
+    if taken_over and taken_over[0].client_id:
+        # What was inherited comes before what the entry itself says.
+        client = Client(taken_over[0].client_id, "", taken_over[0].msg_id)
+    handed_on = _said(seen, HandedOn)
+    return Summary(
+        born=_born(life),
+        client_id=client.client_id,
+        claimed_id=client.claimed_id,
+        message_id=clues.message_id.message_id_raw if clues.message_id else "",
+        msg_id=client.msg_id,
+        sender=clues.sender,
+        size=actives[-1].size if actives else 0,
+        nrcpt=actives[-1].nrcpt if actives else 0,
+        expired_at=seen[Expired][0].at if Expired in seen else 0,
+        removed_at=seen[Removed][-1].at if Removed in seen else 0,
+        origin=taken_over[0].origin if taken_over else "",
+        deleted=any(record.agent in _DELETERS for record in _said(seen, Removed)),
+        held_at=_held_at(seen[QueueOperation]) if QueueOperation in seen else 0,
+        handed_on=frozenset(r.to_queue_id for r in handed_on if not r.requeued),
+        requeued=any(record.requeued for record in handed_on),
+        stopped=_stopped(seen),
+    )
 
 
-class _Seen(msgspec.Struct):
-    """What was seen on the way through the facts of a life, in the order of their stamps."""
+def _by_kind(facts: Collection[Fact]) -> _Seen:
+    """Facts of each kind, in the order of their seconds, and in one second of their texts.
 
-    active: QueueActive | None = None
-    taken_over: TakenOver | None = None
-    handed_on: list[HandedOn] = []
-    expired_at: int = 0
-    removed_at: int = 0
-    held_at: int = 0
-    deleted: bool = False
+    A stamp with a fraction and one without it have no more than that in common.
+    """
+    seen: _Seen = {}
+    for fact in facts:
+        kind = type(fact.record)
+        if kind in seen:
+            seen[kind].append(fact)
+        else:
+            seen[kind] = [fact]
+    if len(seen) < len(facts):
+        for several in seen.values():
+            apart = len({fact.at // _SAME_SECOND for fact in several}) == len(several)
+            several.sort(key=_stamp if apart else _second_and_text)
+    return seen
 
-    def note(self, fact: Fact) -> None:
-        """Facts that end an entry, or stop it for a while."""
-        match fact.record:
-            case Expired():
-                self.expired_at = self.expired_at or fact.at
-            case Removed() as record:
-                self.removed_at = fact.at
-                self.deleted |= record.agent in _DELETERS
-            case QueueOperation(operation="placed on hold"):
-                self.held_at = fact.at
-            case QueueOperation(operation="released from hold"):
-                self.held_at = 0
 
-    def summary(self, life: Life, clues: Clues, client: Client) -> Summary:
-        """All of it; what was inherited comes before what the entry itself says."""
-        inherited = self.taken_over
-        if inherited is not None and inherited.client_id:
-            client = Client(inherited.client_id, "", inherited.msg_id)
-        return Summary(
-            born=_born(life),
-            client_id=client.client_id,
-            claimed_id=client.claimed_id,
-            message_id=clues.message_id.message_id_raw if clues.message_id else "",
-            msg_id=client.msg_id,
-            sender=clues.sender,
-            size=self.active.size if self.active else 0,
-            nrcpt=self.active.nrcpt if self.active else 0,
-            expired_at=self.expired_at,
-            removed_at=self.removed_at,
-            origin=inherited.origin if inherited else "",
-            deleted=self.deleted,
-            held_at=self.held_at,
-            handed_on=frozenset(r.to_queue_id for r in self.handed_on if not r.requeued),
-            requeued=any(record.requeued for record in self.handed_on),
-        )
+def _said(seen: _Seen, kind: type[_R]) -> list[_R]:
+    if kind not in seen:
+        return []
+    return [fact.record for fact in seen[kind] if isinstance(fact.record, kind)]
+
+
+def _stamp(fact: Fact) -> int:
+    return fact.at
+
+
+def _second_and_text(fact: Fact) -> tuple[int, str]:
+    return fact.at // _SAME_SECOND, str(fact.record)
+
+
+def _best_message_id(message_ids: Sequence[MessageId]) -> MessageId:
+    """The first one that is not a Resent-Message-ID and not empty."""
+    return min(message_ids, key=lambda record: (not record.message_id, record.resent))
+
+
+def _sender(actives: Sequence[QueueActive], seen: _Seen) -> str | None:
+    if actives:
+        return actives[-1].sender
+    expired, pickups = _said(seen, Expired), _said(seen, Pickup)
+    if expired:
+        return expired[0].sender
+    return pickups[0].sender if pickups else None
+
+
+def _held_at(operations: Iterable[Fact]) -> int:
+    """When it was put on hold, unless it was released since."""
+    held_at = 0
+    for fact in operations:
+        if isinstance(fact.record, QueueOperation):
+            if fact.record.operation == "placed on hold":
+                held_at = fact.at
+            elif fact.record.operation == "released from hold":
+                held_at = 0
+    return held_at
+
+
+def _stopped(seen: _Seen) -> tuple[Stop, ...]:
+    """Recipients for whom a rule held or threw away the message.
+
+    A line that does so names the last of the recipients only.
+    """
+    if HeaderAction not in seen and AccessAction not in seen:
+        return ()
+    facts = [*seen.get(HeaderAction, ()), *seen.get(AccessAction, ())]
+    found: dict[str, Stop] = {}
+    for fact in sorted(facts, key=_second_and_text):
+        record = fact.record
+        if isinstance(record, HeaderAction | AccessAction) and record.recipient:
+            state = _STOPPED.get(record.action.rpartition("-")[2])
+            if state is not None:
+                found[address_key(record.recipient)] = Stop(record.recipient, state, fact.at)
+    return tuple(found.values())
 
 
 def fate(summary: Summary) -> tuple[object, ...]:
@@ -132,43 +176,36 @@ def fate(summary: Summary) -> tuple[object, ...]:
         summary.held_at,
         summary.handed_on,
         summary.requeued,
+        summary.stopped,
     )
 
 
-def outcomes(attempts: Iterable[Attempt], summary: Summary) -> list[Outcome]:
+def outcomes(attempts: Collection[Attempt], summary: Summary) -> dict[str, Outcome]:
     """The outcome of each recipient that these attempts name; all attempts of it are needed."""
+    if len(attempts) == 1:
+        (attempt,) = attempts
+        return {address_key(attempt.delivery.recipient): _outcome([attempt], summary)}
     by_recipient: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         by_recipient.setdefault(address_key(attempt.delivery.recipient), []).append(attempt)
-    return [_outcome(tries, summary) for tries in by_recipient.values()]
+    return {key: _outcome(tries, summary) for key, tries in by_recipient.items()}
 
 
-def outcomes_without_attempt(life: Life, summary: Summary) -> list[Outcome]:
-    """Of recipients that never were tried: on hold, thrown away, or expired before we listened.
-
-    A line that holds or discards a message names the last of its recipients only.
-    """
-    found: dict[str, Outcome] = {}
-    stopping = [fact for fact in life.facts.values() if isinstance(fact.record, _STOPPING)]
-    for fact in _in_order(stopping):
-        record = fact.record
-        assert isinstance(record, _STOPPING)
-        if not record.recipient:
-            continue
-        state = _STOPPED.get(record.action.rpartition("-")[2])
-        if state is not None:
-            at = fact.at
-            found[address_key(record.recipient)] = Outcome(record.recipient, state, at, at, 0, None)
-    tried = {address_key(attempt.delivery.recipient) for attempt in life.attempts.values()}
-    stopped = [outcome for key, outcome in found.items() if key not in tried]
-    if summary.expired_at and not tried:
+def all_outcomes(life: Life, summary: Summary) -> dict[str, Outcome]:
+    """Those of recipients too that never were tried: on hold, thrown away, or expired unseen."""
+    found = outcomes(life.attempts.values(), summary)
+    if summary.expired_at and not found:
         at = summary.expired_at
-        stopped.append(Outcome("", State.EXPIRED, at, at, 0, None))
-    return stopped
+        found[""] = Outcome("", State.EXPIRED, at, at, 0, None)
+    for stop in summary.stopped:
+        one = Outcome(stop.recipient, stop.state, stop.at, stop.at, 0, None)
+        found.setdefault(address_key(stop.recipient), one)
+    return found
 
 
 def _outcome(tries: list[Attempt], summary: Summary) -> Outcome:
-    tries.sort(key=lambda attempt: (attempt.at, attempt.digest, attempt.copy))
+    if len(tries) > 1:
+        tries.sort(key=_when)
     last = tries[-1]
     state, at = _state(tries, last, summary), last.at
     if state is State.PENDING:
@@ -177,16 +214,23 @@ def _outcome(tries: list[Attempt], summary: Summary) -> Outcome:
     return Outcome(last.delivery.recipient, state, tries[0].at, at, len(tries), verdict)
 
 
+def _when(attempt: Attempt) -> tuple[int, int, int]:
+    return attempt.at, attempt.digest, attempt.copy
+
+
 def _state(tries: list[Attempt], last: Attempt, summary: Summary) -> State:
-    if last.delivery.status == "sent":
+    delivery = last.delivery
+    if delivery.status == "sent":
         # discard(8), and the queue manager for mail it throws away, have no relay.
-        if last.delivery.relay == "none":
+        if delivery.relay == "none":
             return State.DISCARDED
-        if summary.handed_on and named_queue_id(last.delivery.reason) in summary.handed_on:
+        if summary.handed_on and named_queue_id(delivery.reason) in summary.handed_on:
             return State.HANDED_ON
-        deferred = any(attempt.delivery.status != "sent" for attempt in tries)
-        return State.FINALLY_OK if deferred else State.DELIVERED
-    if last.delivery.status == "bounced" and last.verdict is not None:
+        for attempt in tries:
+            if attempt.delivery.status != "sent":
+                return State.FINALLY_OK
+        return State.DELIVERED
+    if delivery.status == "bounced" and last.verdict is not None:
         return _BOUNCED[last.verdict.bounce_type]
     return State.PENDING
 
@@ -212,40 +256,9 @@ def named_queue_id(reason: str) -> str:
 
 
 def _last_verdict(tries: list[Attempt]) -> Verdict | None:
-    return next((attempt.verdict for attempt in reversed(tries) if attempt.verdict), None)
-
-
-def _in_order(facts: Collection[Fact]) -> list[Fact]:
-    """By their seconds, the same for stamps with and without fractions.
-
-    In one second only the order of equal kinds matters, and is that of their texts.
-    """
-    if len({(fact.at // 1_000_000, type(fact.record)) for fact in facts}) == len(facts):
-        return sorted(facts, key=_stamp)
-    return sorted(facts, key=_second_and_text)
-
-
-def _stamp(fact: Fact) -> int:
-    return fact.at
-
-
-def _second_and_text(fact: Fact) -> tuple[int, str]:
-    return fact.at // 1_000_000, str(fact.record)
-
-
-def _better_message_id(known: MessageId | None, new: MessageId) -> MessageId:
-    """The first one that is not a Resent-Message-ID and not empty."""
-    if known is None or (known.resent and not new.resent):
-        return new
-    return new if not known.message_id and new.message_id else known
-
-
-def _sender(life: Life, active: QueueActive | None) -> str | None:
-    if active is not None:
-        return active.sender
-    for fact in life.facts.values():
-        if isinstance(fact.record, Expired | Pickup):
-            return fact.record.sender
+    for attempt in reversed(tries):
+        if attempt.verdict is not None:
+            return attempt.verdict
     return None
 
 
