@@ -7,62 +7,28 @@ nothing. A link is kept as a fact on both sides: that a message was handed on, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
-from ipaddress import ip_address
+from collections.abc import Iterable, Iterator
 
 from pda.maillog.events import (
-    Connected,
+    Attempt,
     EntryKey,
     Fact,
     HandedOn,
     Life,
-    Pickup,
     TakenOver,
     is_reusable,
 )
-from pda.maillog.outcome import named_queue_id
-
-_LOCAL_RELAYS = frozenset(["local", "none", "virtual"])
+from pda.maillog.outcome import is_internal, named_queue_id
 
 
-def named_by_replies(life: Life) -> Iterator[tuple[str, bool]]:
+def named_by(attempts: Iterable[Attempt]) -> list[tuple[str, bool]]:
     """Queue ids that replies give the message, and whether that is surely one of our own hosts'."""
-    for attempt in life.attempts.values():
+    named = []
+    for attempt in attempts:
         delivery = attempt.delivery
         if delivery.status == "sent" and (queue_id := named_queue_id(delivery.reason)):
-            yield queue_id, is_internal(delivery.relay)
-
-
-def named_as_origin(life: Life) -> Iterator[tuple[str, bool]]:
-    """Queue ids of which this entry says that it continues them, and whether by a requeue."""
-    for fact in life.facts.values():
-        record = fact.record
-        if isinstance(record, Connected) and record.orig_queue_id:
-            yield record.orig_queue_id, False
-        elif isinstance(record, Pickup) and record.orig_id:
-            yield record.orig_id, True
-
-
-def came_from_inside(life: Life) -> bool:
-    """Whether another host or service of ours may have handed the message in."""
-    return any(
-        is_internal(f"[{fact.record.client_ip}]") or bool(fact.record.orig_queue_id)
-        for fact in life.facts.values()
-        if isinstance(fact.record, Connected)
-    ) or any(requeued for _, requeued in named_as_origin(life))
-
-
-@lru_cache(4096)
-def is_internal(relay: str) -> bool:
-    """Whether a relay `host[address]:port` is on this machine or in a private network."""
-    if relay in _LOCAL_RELAYS:
-        return True
-    address = relay.partition("[")[2].partition("]")[0]
-    try:
-        return ip_address(address).is_private
-    except ValueError:
-        return address.startswith(("/", "private/"))  # LMTP over a unix socket
+            named.append((queue_id, is_internal(delivery.relay)))
+    return named
 
 
 def same_message(one: Life, other: Life) -> bool:
@@ -99,7 +65,7 @@ def _is_circle(parent: Life, child: Life) -> bool:
     """Whether each names the other, and `child` came first."""
     assert parent.summary is not None
     assert child.summary is not None
-    if all(queue_id != parent.queue_id for queue_id, _ in named_by_replies(child)):
+    if all(queue_id != parent.queue_id for queue_id, _ in named_by(child.attempts.values())):
         return False
     first = (child.summary.born, child.host, child.queue_id)
     return first <= (parent.summary.born, parent.host, parent.queue_id)

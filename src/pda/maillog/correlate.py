@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TypeAlias
 
+import msgspec
+
 from pda.maillog.clients import ClientRules
 from pda.maillog.events import (
     SUBSECOND,
@@ -73,13 +75,17 @@ class Correlator:
         """What these events change, given what is stored of the `missing` entries."""
         said: dict[EntryKey, list[Fact | Attempt]] = {}
         for event in events:
-            said.setdefault((event.host, event.queue_id), []).append(event.said)
+            key = event.host, event.queue_id
+            if key in said:
+                said[key].append(event.said)
+            else:
+                said[key] = [event.said]
         changes: list[Change] = []
         self._touched = []
         for key, new in said.items():
             lives = self._entries.pop(key, None)
             if lives is None:
-                lives = self.revived(stored.get(key, []))
+                lives = self.revived(stored[key]) if key in stored else []
             lives, changed = self._absorb(key, lives, new)
             self._entries[key] = lives  # now the last used one
             changes += changed
@@ -94,7 +100,10 @@ class Correlator:
         for key, lives in stored.items():
             if key not in self._entries:
                 self._entries[key] = self.revived(lives)
-        affected = self._links.find([touched.life for touched in self._touched])
+                for life in lives:
+                    self._links.expect(life)
+        affected = self._links.find(self._touched)
+        affected += self._links.inherit([touched.life for touched in self._touched])
         changes = []
         while affected:
             changed = [self._change(life, facts=True, attempts=[], gone=[]) for life in affected]
@@ -137,19 +146,30 @@ class Correlator:
     def _absorb(
         self, key: EntryKey, lives: list[Life], new: list[Fact | Attempt]
     ) -> tuple[list[Life], list[Change]]:
-        if not is_reusable(key[1]):
-            life = lives[0] if lives else Life(*key, facts={}, attempts={})
-            return [life], self._take(life, new, gone=[])
-        return self._regroup(key, lives, new)
+        if is_reusable(key[1]):
+            return self._regroup(key, lives, new)
+        if not lives:
+            return self._begin(key, new, reusable=False)
+        return lives, self._take(lives[0], new, gone=[])
+
+    def _begin(
+        self, key: EntryKey, new: list[Fact | Attempt], *, reusable: bool
+    ) -> tuple[list[Life], list[Change]]:
+        """The first that is said of a queue entry."""
+        life = begin(key, new, self._clients, reusable=reusable)
+        attempts = list(life.attempts.values())
+        self._touched.append(Touched(life, attempts, named=True))
+        return [life], [Change(life, True, attempts, [], list(life.outcomes.items()), [])]
 
     def _take(
         self, life: Life, new: list[Fact | Attempt], gone: list[Attempt], *, lost: bool = False
     ) -> list[Change]:
         """Adds to one life, which may have `lost` facts to another; at most one change."""
         facts, attempts = lost, {}
+        reusable = is_reusable(life.queue_id)
         for said in new:
             if isinstance(said, Fact):
-                facts |= add_fact(life, said)
+                facts |= add_fact(life, said, reusable=reusable)
             elif (attempt := add_attempt(life, said)) is not None:
                 attempts[attempt.digest, attempt.copy] = attempt
         if not (facts or attempts or gone):
@@ -192,8 +212,9 @@ class Correlator:
         settled = settle_zones(everything)
         starts = life_starts(settled)
         if len(starts) == 1 and len(lives) <= 1 and settled is everything:
-            life = lives[0] if lives else Life(*key, facts={}, attempts={})
-            return [life], self._take(life, new, gone=[])
+            if not lives:
+                return self._begin(key, new, reusable=True)
+            return lives, self._take(lives[0], new, gone=[])
         homes = _homes(old, starts, lives)
         result = [homes.get(n) or Life(*key, facts={}, attempts={}) for n in range(len(starts))]
         coming: list[list[Fact | Attempt]] = [[] for _ in starts]
@@ -227,30 +248,44 @@ def _vacated(life: Life) -> Change:
     return Change(life, False, [], [], [], list(life.outcomes), vacated=True)
 
 
-def add_fact(life: Life, fact: Fact) -> bool:
+def begin(
+    key: EntryKey, said: Iterable[Fact | Attempt], clients: ClientRules, *, reusable: bool
+) -> Life:
+    """What these lines by themselves say of a queue entry."""
+    life = Life(*key, facts={}, attempts={})
+    for one in said:
+        if isinstance(one, Fact):
+            add_fact(life, one, reusable=reusable)
+        else:
+            add_attempt(life, one)
+    life.summary = summarise(life, clients)
+    life.outcomes = all_outcomes(life, life.summary)
+    return life
+
+
+def add_fact(life: Life, fact: Fact, *, reusable: bool) -> bool:
     """Adds a fact to a life; whether that changed what is known."""
-    key = fact.key(reusable=is_reusable(life.queue_id))
-    known = life.facts.get(key)
+    key, facts = fact.key(reusable=reusable), life.facts
+    known = facts.get(key)
     if known is not None and not _finer(fact, known):
         return False
-    if known is None and len(life.facts) >= _MOST_FACTS and isinstance(fact.record, QueueActive):
+    if known is None and len(facts) >= _MOST_FACTS and isinstance(fact.record, QueueActive):
         return False
-    life.facts[key] = fact
+    facts[key] = fact
     return True
 
 
 def add_attempt(life: Life, attempt: Attempt) -> Attempt | None:
     """Adds an attempt under the copy that it is; None if nothing new was learned."""
-    key = _copy(life.attempts, attempt)
-    known = life.attempts.get(key)
+    attempts = life.attempts
+    key = _copy(attempts, attempt)
+    known = attempts.get(key)
     if known is not None and not _finer(attempt, known):
         return None
-    kept = Attempt(
-        key[0], key[1], attempt.at, attempt.grade, attempt.program, attempt.delivery,
-        attempt.verdict,
-    )  # fmt: skip
-    life.attempts[key] = kept
-    return kept
+    if key[1] != attempt.copy:
+        attempt = msgspec.structs.replace(attempt, copy=key[1])
+    attempts[key] = attempt
+    return attempt
 
 
 def _copy(known: Mapping[AttemptKey, Attempt], attempt: Attempt) -> AttemptKey:

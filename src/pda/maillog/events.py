@@ -405,6 +405,15 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     requeued: bool = False
     """All that was still to be delivered goes on as another entry."""
     stopped: tuple[Stop, ...] = ()
+    origins: tuple[tuple[str, bool], ...] = ()
+    """Queue ids of which this entry says that it continues them, and whether by a requeue."""
+    from_inside: bool = False
+    """Another host or service of ours may have handed the message in."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the message is known to go on as another entry."""
+        return self.requeued or bool(self.handed_on)
 
 
 class Life(msgspec.Struct):

@@ -5,25 +5,28 @@ Owns what is expected to come: which entries were named by whom. Bounded as the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-
-import msgspec
 
 from pda.maillog import chain
 from pda.maillog.events import Attempt, EntryKey, Life, Wanted
-from pda.maillog.outcome import named_queue_id
 
 _MOST_HOSTS = 50
 
 
-class Touched(msgspec.Struct, frozen=True):
+class Touched:
     """A life that was just changed."""
 
-    life: Life
-    attempts: list[Attempt]
-    named: bool
-    """Whether its Message-ID has just become known."""
+    __slots__ = ("life", "named", "names", "summary")
+
+    def __init__(self, life: Life, attempts: Iterable[Attempt], *, named: bool) -> None:
+        assert life.summary is not None
+        self.life = life
+        self.summary = life.summary
+        self.named = named
+        """Whether its Message-ID has just become known."""
+        self.names = chain.named_by(life.attempts.values() if named else attempts)
+        """Queue ids that replies give the message, and whether surely one of our own hosts'."""
 
 
 class Links:
@@ -39,37 +42,41 @@ class Links:
         """What the store may know of the messages of these lives."""
         keys, message_ids = set(), set()
         for one in touched:
-            life = one.life
+            life, summary = one.life, one.summary
             self._hosts.setdefault(life.host)
-            for attempt in one.attempts:
-                queue_id = named_queue_id(attempt.delivery.reason)
-                if queue_id:
-                    self._expected.setdefault(queue_id, set()).add((life.host, life.queue_id))
-                    if chain.is_internal(attempt.delivery.relay):
-                        keys.add((life.host, queue_id))
-            if one.named and life.queue_id not in self._expected and chain.came_from_inside(life):
-                assert life.summary is not None
-                message_ids.add(life.summary.message_id)
-                keys |= {(life.host, queue_id) for queue_id, _ in chain.named_as_origin(life)}
+            for queue_id, internal in one.names:
+                self._expect(queue_id, life)
+                if internal:
+                    keys.add((life.host, queue_id))
+            if one.named and summary.from_inside and life.queue_id not in self._expected:
+                message_ids.add(summary.message_id)
+                keys |= {(life.host, queue_id) for queue_id, _ in summary.origins}
         self._bound()
         return Wanted({key for key in keys if key not in self._entries}, message_ids)
 
-    def find(self, touched: Sequence[Life]) -> list[Life]:
+    def expect(self, life: Life) -> None:
+        """Notes which entries this one names, which may come."""
+        for queue_id, _ in chain.named_by(life.attempts.values()):
+            self._expect(queue_id, life)
+
+    def find(self, touched: Sequence[Touched]) -> list[Life]:
         """Links these lives with others; all lives of which that says something new."""
         affected: dict[int, Life] = {}
-        for life in touched:
-            for parent, child, requeued in [*self._as_parent(life), *self._as_child(life)]:
+        for one in touched:
+            for parent, child, requeued in [*self._as_parent(one), *self._as_child(one)]:
                 if chain.same_message(parent, child):
                     news = chain.link(parent, child, requeued=requeued)
-                    for one, is_new in zip((parent, child), news, strict=True):
+                    for life, is_new in zip((parent, child), news, strict=True):
                         if is_new:
-                            affected[id(one)] = one
+                            affected[id(life)] = life
         return list(affected.values())
 
     def inherit(self, changed: Sequence[Life]) -> list[Life]:
         """Tells those that go on with the messages of these lives what is known of them now."""
         affected: dict[int, Life] = {}
         for parent in changed:
+            if parent.summary is None or not parent.summary.goes_on:
+                continue
             for key, requeued in chain.children(parent):
                 for child in self._entries.get(key, []):
                     if not chain.same_message(parent, child):
@@ -82,18 +89,27 @@ class Links:
         """Expects nothing any more."""
         self._expected.clear()
 
-    def _as_parent(self, life: Life) -> Iterator[tuple[Life, Life, bool]]:
-        for queue_id, _ in chain.named_by_replies(life):
-            for child in self._anywhere(queue_id):
-                yield life, child, False
+    def _expect(self, queue_id: str, parent: Life) -> None:
+        key = parent.host, parent.queue_id
+        if queue_id in self._expected:
+            self._expected[queue_id].add(key)
+        else:
+            self._expected[queue_id] = {key}
 
-    def _as_child(self, life: Life) -> Iterator[tuple[Life, Life, bool]]:
-        for queue_id, requeued in chain.named_as_origin(life):
+    def _as_parent(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
+        for queue_id, _ in one.names:
+            for child in self._anywhere(queue_id):
+                yield one.life, child, False
+
+    def _as_child(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
+        life = one.life
+        for queue_id, requeued in one.summary.origins:
             for parent in self._anywhere(queue_id):
                 yield parent, life, requeued
         for key in self._expected.get(life.queue_id, ()):
             for parent in self._entries.get(key, []):
-                if any(life.queue_id == named for named, _ in chain.named_by_replies(parent)):
+                named = chain.named_by(parent.attempts.values())
+                if any(life.queue_id == queue_id for queue_id, _ in named):
                     yield parent, life, False
 
     def _anywhere(self, queue_id: str) -> Iterator[Life]:

@@ -7,7 +7,9 @@ entry. Order of arrival is no part of it: the same set gives the same answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import TypeAlias, TypeVar
 
 from pda.maillog.clients import Client, ClientRules, Clues, identify
@@ -49,6 +51,7 @@ _BOUNCED = {
     "hard": State.HARD_BOUNCE,
     "undetermined": State.UNDETERMINED_BOUNCE,
 }
+_LOCAL_RELAYS = frozenset(["local", "none", "virtual"])
 _Seen: TypeAlias = dict[type[Record], list[Fact]]
 _R = TypeVar("_R", bound=Record)
 
@@ -88,7 +91,31 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
         handed_on=frozenset(r.to_queue_id for r in handed_on if not r.requeued),
         requeued=any(record.requeued for record in handed_on),
         stopped=_stopped(seen),
+        origins=(*_origins(connected), *((p.orig_id, True) for p in pickups if p.orig_id)),
+        from_inside=any(map(_is_from_inside, connected)) or any(p.orig_id for p in pickups),
     )
+
+
+def _origins(connected: Iterable[Connected]) -> Iterator[tuple[str, bool]]:
+    for record in connected:
+        if record.orig_queue_id:
+            yield record.orig_queue_id, False
+
+
+def _is_from_inside(connected: Connected) -> bool:
+    return bool(connected.orig_queue_id) or is_internal(f"[{connected.client_ip}]")
+
+
+@lru_cache(4096)
+def is_internal(relay: str) -> bool:
+    """Whether a relay `host[address]:port` is on this machine or in a private network."""
+    if relay in _LOCAL_RELAYS:
+        return True
+    address = relay.partition("[")[2].partition("]")[0]
+    try:
+        return ip_address(address).is_private
+    except ValueError:
+        return address.startswith(("/", "private/"))  # LMTP over a unix socket
 
 
 def _by_kind(facts: Collection[Fact]) -> _Seen:
