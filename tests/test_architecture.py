@@ -18,7 +18,7 @@ ALLOWED = {
     "pda.store": ("pda.store", "pda.maillog.events"),
     "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times"),
     "pda.receive": ("pda.maillog.framing", "pda.maillog.relp"),
-    "pda.backfill": (),
+    "pda.backfill": ("pda.backfill",),
     "pda.config": (),
     "pda.control": (),
     "pda.times": (),

@@ -265,9 +265,10 @@ def test_query_with_a_wrong_key(pda: Pda, tmp_path: Path, monkeypatch: pytest.Mo
 def test_backfill_imports_what_it_can(pda: Pda, tmp_path: Path) -> None:
     good = tmp_path / "mail.log"
     good.write_bytes(b"\n".join(LINES))
-    done = pda("backfill", str(tmp_path / "absent"), str(good), str(tmp_path), status=1)
+    (tmp_path / "folder").mkdir()
+    done = pda("backfill", str(tmp_path / "absent"), str(good), str(tmp_path / "folder"), status=1)
     assert "absent cannot be read: No such file" in done.stderr
-    assert f"{tmp_path} is not a file" in done.stderr
+    assert f"{tmp_path}/folder is not a file" in done.stderr
     assert len(pda("query", "attempts", "--format", "ndjson").stdout.splitlines()) == 3
     assert str(len(LINES)) in done.stdout
     pda("backfill", str(good))
@@ -281,7 +282,7 @@ def test_backfill_of_the_configured_files(
     told = pda("backfill", status=1).stderr
     assert told == f"Error: there is no log to import: no file in {tmp_path} is named mail.log*\n"
     (tmp_path / "mail.log.1").write_bytes(b"\n".join(LINES))
-    (tmp_path / "mail.log").write_bytes(b"junk\n")
+    (tmp_path / "mail.log").write_bytes(LINES[0])
     out = pda("backfill").stdout
     assert out.index("mail.log.1") < out.rindex("mail.log ")
 
@@ -289,11 +290,11 @@ def test_backfill_of_the_configured_files(
 def test_backfill_within_a_budget_says_what_it_leaves_out(
     pda: Pda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PDA_BACKFILL_MAX_BYTES", "10")
+    monkeypatch.setenv("PDA_BACKFILL_MAX_BYTES", "10")  # two files of five
     paths = [tmp_path / f"mail.log.{n}" for n in (3, 2, 1)]
     for path in paths:
-        path.write_bytes(b"junk\n")
-    done = pda("backfill", *map(str, paths))
+        path.write_bytes(LINES[0][:4] + b"\n")
+    done = pda("backfill", *map(str, paths), status=1)
     assert "1 older files are left out: backfill.max_bytes" in done.stderr
     assert "mail.log.3" not in done.stdout
 

@@ -12,20 +12,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import pytest
 import trio
 import trio.testing
 
 from pda import config
 from pda.backfill import LogFile, open_log
-from pda.ingest import ImportState, Ingest
+from pda.importing import Importer, ImportState, Wanted
+from pda.ingest import Ingest
 from pda.maillog.pipeline import Pipeline
 from pda.receive import Lines
 from pda.service import Service, open_rooms
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import AttemptRow, Filter, ImportRow
+from pda.store.queries import AttemptRow, Filter
 from pda.times import rfc3339
 from tests.support import NOW, RULES, Store, attempt, message
 
@@ -67,11 +67,6 @@ def attempts(store: Store) -> list[AttemptRow]:
         return queries.attempts(connection, Filter())
 
 
-def imports(store: Store) -> list[ImportRow]:
-    with store.reading() as connection:
-        return queries.imports(connection)
-
-
 def refuse(connection: Connection) -> None:
     """From now on SQLite itself says that the disk is full."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone() or (0,)
@@ -93,6 +88,13 @@ def large(count: int, begin: int = 0) -> list[bytes]:
 async def refused(ingest: Ingest, times: int = 1) -> None:
     while ingest.writer_state.failures < times:  # noqa: ASYNC110 nobody is told
         await trio.sleep(0.1)
+
+
+UTC = Wanted("UTC")
+
+
+def importer_of(ingest: Ingest, store: Store) -> Importer:
+    return Importer(ingest, store.writer.find_import, config.zone)
 
 
 def silent(_: ImportState) -> None:
@@ -157,92 +159,6 @@ async def test_an_order_runs_between_transactions(ingest: Ingest, store: Store) 
     assert len(attempts(store)) == 20
 
 
-# --- Imports -------------------------------------------------------------------------------------
-
-
-async def test_an_import_is_noted_when_all_of_it_is_stored(
-    ingest: Ingest, store: Store, tmp_path: Path
-) -> None:
-    content = b"\n".join(LIFE)
-    file = logged(tmp_path, gzip.compress(content))
-    told: list[ImportState] = []
-    async with running(ingest):
-        state = await ingest.import_file(
-            file, "UTC", "", lambda one: told.append(msgspec.structs.replace(one))
-        )
-        assert len(attempts(store)) == 1
-        (noted,) = imports(store)
-    file.close()
-    assert (state.finished, state.lines, state.events, state.error) == (True, 5, 5, "")
-    assert (noted.lines, noted.events, noted.complete) == (5, 5, 1)
-    assert [one.finished for one in told] == [False, True]
-    assert ingest.imports == [state]
-
-
-async def test_a_damaged_file_is_imported_up_to_the_damage(
-    ingest: Ingest, store: Store, tmp_path: Path
-) -> None:
-    file = logged(tmp_path, gzip.compress(b"\n".join(large(30)) + b"\n")[:-9])
-    async with running(ingest):
-        state = await ingest.import_file(file, "UTC", "", silent)
-    file.close()
-    assert "is damaged or incomplete" in state.error
-    assert state.finished
-    assert len(attempts(store)) == 30
-    (noted,) = imports(store)
-    assert not noted.complete
-
-
-async def test_two_imports_and_live_lines_at_the_same_time(
-    ingest: Ingest, store: Store, tmp_path: Path
-) -> None:
-    files = [logged(tmp_path, b"\n".join(large(300, n)), str(n)) for n in (0, 200)]
-    async with running(ingest) as send, trio.open_nursery() as nursery:
-        for file in files:
-            nursery.start_soon(ingest.import_file, file, "UTC", "", silent)
-        for line in large(300, 400):
-            await send.send(lines(line))
-    for file in files:
-        file.close()
-    assert len(attempts(store)) == 700
-    assert [(one.lines, one.error) for one in ingest.imports] == [(300, "")] * 2
-
-
-async def test_after_a_stop_nothing_is_imported(
-    ingest: Ingest, store: Store, tmp_path: Path
-) -> None:
-    file = logged(tmp_path, b"\n".join(LIFE))
-    async with running(ingest):
-        pass
-    state = await ingest.import_file(file, "UTC", "", silent)
-    file.close()
-    assert state.finished
-    assert state.error == f"{tmp_path}/mail.log was not imported: the service is stopping"
-    assert imports(store) == []
-
-
-async def test_a_stop_ends_a_long_import_and_says_so(
-    ingest: Ingest, store: Store, tmp_path: Path
-) -> None:
-    file = logged(tmp_path, b"\n".join(large(3000)))
-    states = []
-
-    async def do_import() -> None:
-        states.append(await ingest.import_file(file, "UTC", "", lambda _: begun.set()))
-
-    begun = trio.Event()
-    async with trio.open_nursery() as nursery, running(ingest):
-        nursery.start_soon(do_import)
-        await begun.wait()
-    file.close()
-    (state,) = states
-    assert state.error == f"{tmp_path}/mail.log was imported in part only: the service is stopping"
-    assert 0 < state.lines < 3000
-    assert len(attempts(store)) == state.lines
-    (noted,) = imports(store)
-    assert not noted.complete
-
-
 # --- The disk refuses ----------------------------------------------------------------------------
 
 
@@ -278,7 +194,7 @@ async def test_a_stop_while_the_disk_refuses_is_bounded(
     states = []
 
     async def do_import() -> None:
-        states.append(await ingest.import_file(file, "UTC", "", silent))
+        states.append(await importer_of(ingest, store).import_file(file, UTC, silent))
 
     async with trio.open_nursery() as nursery, running(ingest) as send:
         nursery.start_soon(do_import)
@@ -334,7 +250,7 @@ async def test_the_service_ends_with_status_1_when_the_disk_refuses(
             await trio.sleep(1)
             refuse(rooms.writer._connection)
             file = logged(tmp_path, b"\n".join(large(500)))
-            nursery.start_soon(rooms.import_file, file, silent)
+            nursery.start_soon(rooms.importer.import_file, file, UTC, silent)
             await refused(rooms.ingest)
             stop.set()
     assert statuses == [1]
@@ -363,7 +279,7 @@ async def peak(folder: Path, messages: int) -> int:
     gc.collect()
     tracemalloc.start()
     async with running(ingest):
-        state = await ingest.import_file(file, "UTC", "", silent)
+        state = await importer_of(ingest, store).import_file(file, UTC, silent)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     file.close()
@@ -378,6 +294,6 @@ async def test_memory_does_not_grow_with_the_file(
     """Beyond what the transactions and the open entries may hold, here made small."""
     monkeypatch.setattr("pda.ingest._MOST_EVENTS", 1000)
     monkeypatch.setattr("pda.ingest._QUEUED_WORK", 1)
-    monkeypatch.setattr("pda.backfill._CHUNK", 32 * 1024)
+    monkeypatch.setattr("pda.backfill.lines.PIECE", 32 * 1024)
     small, larger = [await peak(tmp_path_factory.mktemp("x"), n) for n in (1_000, 3_000)]
     assert larger < 1.5 * small

@@ -10,8 +10,8 @@ import re
 import msgspec
 import pytest
 
-from pda import output
-from pda.ingest import ImportState
+from pda import output, output_imports
+from pda.importing import ImportState, Prospect
 from pda.store.queries import StateCount
 from pda.times import rfc3339
 from tests.support import NOW
@@ -110,20 +110,42 @@ def test_rows_of_a_question(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_the_result_of_an_import(capfd: pytest.CaptureFixture[str]) -> None:
     name = "/var/log/" + "long/" * 40 + "mail.log\x1b[2J"
-    output.imported(
-        [ImportState(name, 9, lines=3, events=2), ImportState("b", 0, error="b is\x1b damaged")]
-    )
+    states = [
+        ImportState(name, 9, lines=7, attempts=5, new=3, unknown=1, seconds=0.25),
+        ImportState("b", 0, lines=2, error="b is\x1b damaged"),
+    ]
+    output_imports.imported(states, as_json=False)
     out, err = capfd.readouterr()
     assert "long/mail.log\\x1b[2J" in out
+    assert ["7", "5", "3", "2", "1", "0.2"] in [
+        re.findall(r"[\d.]+", row)[-6:] for row in out.splitlines()
+    ]
+    assert re.search(r"all\D+ 9 .* 5 .* 3 .* 2 .* 1 ", out)
     assert err == "b is\\x1b damaged\n"
+    output_imports.imported(states, as_json=True)
+    out, _ = capfd.readouterr()
+    first, second = json.loads(out)["files"]
+    assert (first["name"], first["lines"], first["new"], first["known"]) == (name, 7, 3, 2)
+    assert second["error"] == "b is\x1b damaged"
+    assert "\x1b" not in out
+
+
+def test_what_would_be_imported(capfd: pytest.CaptureFixture[str]) -> None:
+    found = [Prospect("a\x07", 12, "read"), Prospect("b", 0, "known already")]
+    output_imports.prospects(found, as_json=False)
+    out, _ = capfd.readouterr()
+    assert re.search(r"a\\x07 .* 12 .* read", out)
+    output_imports.prospects(found, as_json=True)
+    out, _ = capfd.readouterr()
+    assert [one["todo"] for one in json.loads(out)["files"]] == ["read", "known already"]
 
 
 def test_progress_is_told_once_a_second_at_the_most(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("pda.output.time.monotonic", lambda: now)
-    progress = output.Progress()
+    monkeypatch.setattr("pda.output_imports.time.monotonic", lambda: now)
+    progress = output_imports.Progress([9])
     for tenths in range(35):
         now = 100 + tenths / 10
         progress.report(ImportState("a\x07", 9, lines=tenths))
@@ -137,6 +159,7 @@ STATUS = {
     "lines": {"events": 5, "ignored": 2}, "sizes": {"open entries": 4},
     "rules": {"rules": 87, "source": "my.xml", "loaded_at": NOW, "refused": "", "refused_at": 0,
               "judged_at": NOW, "entries": 9, "entries_left": 0, "changed": 3},
+    "imports": [],
 }  # fmt: skip
 
 
@@ -153,6 +176,16 @@ def test_status(capfd: pytest.CaptureFixture[str]) -> None:
     out = capfd.readouterr().out
     assert "last line: 2026-03-10T12:00:00Z" in out
     assert "PROBLEM" not in out
+
+
+def test_status_shows_a_running_import(capfd: pytest.CaptureFixture[str]) -> None:
+    running = {"name": "a\x07", "octets": 5, "size": 9, "lines": 3, "finished": False}
+    done = {**running, "name": "b", "finished": True}
+    stream = {**running, "name": "-", "size": 0}
+    output.status({**STATUS, "imports": [done, running, stream]})
+    out = capfd.readouterr().out
+    assert "importing a\\x07: 5 of 9 octets, 3 lines\nimporting -: 3 lines\n" in out
+    assert "importing b" not in out
 
 
 def test_status_of_rules_that_were_refused(capfd: pytest.CaptureFixture[str]) -> None:

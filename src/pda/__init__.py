@@ -5,11 +5,17 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
     receive.py            UDP and TCP sockets → `Lines`, with back-pressure
       maillog/framing.py    RFC 6587: octets → frames
-    backfill.py           rotated logs, plain or gzip → the same lines, each once
+    backfill/             log files, plain or packed → the same lines, in chunks
+      order.py              which files, the oldest one first
+      files.py              opened, unpacked, bounded
+      lines.py              chunks of lines; how a file is known again
+    importing.py          a file's chunks → work, each with its checkpoint
+    catchup.py            the configured logs, imported by the service itself
       ~
     ingest.py             the two hops inside; what happens when the disk refuses
       maillog/pipeline.py   the whole way of a line on one page:
         maillog/syslog.py     header: when, where, which service
+        maillog/years.py      the year of a file's stamps that have none
         maillog/postfix.py    text → one record
         maillog/bounce/       a failure → a verdict, by rules (conf/bounce-rules.xml)
       ~
@@ -25,6 +31,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       schema.py             tables and numbered migrations
       readers.py            connections for many askers at a time
       queries.py verdicts.py  one function per question
+      imports.py            which log files were read, and how far
     web/                  what is asked over HTTP
       app.py auth.py        the application; who may ask
       asking.py errors.py   questions to the store from Trio; what cannot be served
@@ -41,8 +48,9 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     metrics.py            Prometheus' view of all counters
     times.py              moments as they are written
     config.py             pda.toml + environment → checked `Settings`
-    cli.py cli_rules.py   the command line (__main__.py: `python -m pda`)
-      cli_shared.py output.py  what its commands share, and what they print
+    cli.py cli_rules.py cli_backfill.py   the command line (__main__.py: `python -m pda`)
+      cli_shared.py         what its commands share
+      output.py output_imports.py   what they print
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only

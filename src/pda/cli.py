@@ -6,7 +6,6 @@ Errors are one sentence on standard error and status 1 (2 for wrong arguments).
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,18 +15,15 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from pda import cli_rules, config, control, output
-from pda.backfill import BackfillError, newest_within, oldest_first, open_log
-from pda.cli_shared import key_of, one_sentence, replies
-from pda.config import Settings
-from pda.control import AddUser, GetStatus, ImportFile
-from pda.ingest import ImportState
+from pda import cli_backfill, cli_rules, config, control, output
+from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
+from pda.control import AddUser, GetStatus
 from pda.maillog import postfix
 from pda.maillog.syslog import HeaderReader
 from pda.store import queries
-from pda.store.database import StoreError, make_key, open_reader
+from pda.store.database import make_key, open_reader
 from pda.store.queries import Filter, UserRow
-from pda.times import moment, rfc3339
+from pda.times import rfc3339
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,64 +56,8 @@ def serve(outer: Path | None, config_file: Path | None) -> None:
     from pda import service
 
     settings = config.load(config_file or outer)
-    _log_to_stderr(settings)
+    log_to_stderr(settings)
     sys.exit(service.run(settings))
-
-
-@main.command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.pass_obj
-@one_sentence
-def backfill(config_file: Path | None, files: tuple[Path, ...]) -> None:
-    """Import rotated logs, plain or .gz, oldest first; without FILES those of [backfill].
-
-    May be repeated: what is known already changes nothing. A running service does the writing.
-
-    Example: pda backfill /var/log/mail.log*
-    """
-    from pda import service
-
-    settings = config.load(config_file)
-    _log_to_stderr(settings)
-    paths = oldest_first(files) if files else service.configured_logs(settings.backfill)
-    if files and settings.backfill.max_bytes:
-        paths = newest_within(paths, settings.backfill.max_bytes)
-        if left_out := len(files) - len(paths):
-            click.echo(f"{left_out} older files are left out: backfill.max_bytes", err=True)
-    if not paths:
-        where = settings.backfill
-        raise BackfillError(
-            "there is no log to import"
-            + ("" if files else f": no file in {where.directory} is named {where.pattern}")
-        )
-    sock = control.running(settings.control_socket)
-    if sock is None:
-        states = service.import_alone(settings, paths, output.Progress().report)
-    else:
-        sock.close()
-        states = [_hand_over(settings, path) for path in paths]
-    output.imported(states)
-    if any(state.error for state in states):
-        sys.exit(1)
-
-
-def _hand_over(settings: Settings, path: Path) -> ImportState:
-    """Lets the running service import a file that this process has opened."""
-    progress = output.Progress()
-    try:
-        file = open_log(path)
-    except BackfillError as error:
-        return ImportState(str(path), 0, error=str(error))
-    state = ImportState(file.name, file.size)
-    try:
-        for reply in replies(settings, ImportFile(file.name), [file.descriptor]):
-            state = msgspec.json.decode(reply, type=ImportState)
-            progress.report(state)
-    except StoreError as error:
-        state.error = f"{path}: {error}"
-    finally:
-        file.close()
-    return state
 
 
 @main.command()
@@ -161,24 +101,14 @@ def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
     return found
 
 
-def _moment(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
-    """An option's time in µs since the epoch."""
-    if text is None:
-        return None
-    try:
-        return moment(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param=option) from None
-
-
 @main.command()
 @click.argument("what", type=click.Choice(["attempts", "outcomes", "messages"]))
 @click.option("--client", help="Client id.")
 @click.option("--recipient", help="Address as logged.")
 @click.option("--queue-id")
 @click.option("--message-id", help="As logged, or the original's msgId.")
-@click.option("--from", "since", callback=_moment, help="Time or date, inclusive.")
-@click.option("--to", "until", callback=_moment, help="Time or date, inclusive.")
+@click.option("--from", "since", callback=moment_option, help="Time or date, inclusive.")
+@click.option("--to", "until", callback=moment_option, help="Time or date, inclusive.")
 @click.option("--limit", type=click.IntRange(1), help="Rows at the most.")
 @click.option("--format", "form", type=click.Choice(["table", "ndjson", "csv"]), default="table")
 @click.pass_obj
@@ -227,6 +157,7 @@ def status(config_file: Path | None, *, as_json: bool, unknown: bool) -> None:
         output.status(msgspec.json.decode(body))
 
 
+main.add_command(cli_backfill.backfill)
 main.add_command(cli_rules.classify)
 main.add_command(cli_rules.rules)
 
@@ -299,11 +230,3 @@ def new_key(path: Path) -> None:
     """
     make_key(path)
     click.echo(f"a new key is in {path}")
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log.level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )

@@ -5,8 +5,13 @@ Owns no command and no output.
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -17,6 +22,7 @@ from pda import control
 from pda.backfill import BackfillError
 from pda.config import ConfigError, Settings
 from pda.store.database import DatabaseError, Key, StoreError, find_key
+from pda.times import moment
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -44,23 +50,60 @@ def one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
 def replies(
     settings: Settings, order: control.Order, descriptors: list[int] | None = None
 ) -> Iterator[msgspec.Raw]:
-    """The running service's answers to an order; raises `StoreError` where it says no."""
+    """The running service's answers to an order; raises `StoreError` where it says no.
+
+    The first interruption is told to the service, whose last answer says how far it came.
+    """
     sock = control.running(settings.control_socket)
     if sock is None:
         raise StoreError("the service has stopped meanwhile: try again")
     try:
-        for reply in control.ask(sock, order, descriptors):
-            if reply.error:
-                raise StoreError(reply.error)
-            yield reply.body
-            if reply.final:
-                return
+        with _told_of_interruption(sock):
+            for reply in control.ask(sock, order, descriptors):
+                if reply.error:
+                    raise StoreError(reply.error)
+                yield reply.body
+                if reply.final:
+                    return
     except OSError as error:
         raise StoreError(f"the service does not answer: {error.strerror}") from None
     raise StoreError("the service has stopped meanwhile: try again")
+
+
+@contextmanager
+def _told_of_interruption(sock: socket.socket) -> Iterator[None]:
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        with suppress(OSError):
+            control.interrupt(sock)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def key_of(settings: Settings) -> Key:
     """The database's key."""
     given = os.environ.get("PDA_STORE_KEY", "")
     return find_key(settings.database, settings.key_file, given, make=False)
+
+
+def moment_option(_: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """An option's time in µs since the epoch."""
+    if text is None:
+        return None
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from None
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """What is logged goes where an operator sees it."""
+    logging.basicConfig(
+        level=settings.log.level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )

@@ -136,6 +136,8 @@ class BackfillSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: str = "/var/log"
     pattern: str = "mail.log*"
     max_bytes: int = 0
+    on_start: bool = False
+    catch_up_s: float = 0.0
 
 
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -335,6 +337,7 @@ def _semantic_mistakes(settings: Settings) -> list[str]:
         ("writer.batch_lines", settings.writer.batch_lines, 1),
         ("writer.open_entries", settings.writer.open_entries, 1),
         ("backfill.max_bytes", settings.backfill.max_bytes, 0),
+        ("backfill.catch_up_s", settings.backfill.catch_up_s, 0),
         ("http.timeout_s", settings.http.timeout_s, 0.1),
     ):
         if not value >= least:  # also what is not a number

@@ -22,6 +22,7 @@ import trio
 log = logging.getLogger(__name__)
 
 _MOST_OCTETS = 64 * 1024
+_STOP = b"stop\n"
 
 
 class CallerGoneError(OSError):
@@ -42,9 +43,15 @@ class AddUser(msgspec.Struct, frozen=True, tag="add-user"):
 
 
 class ImportFile(msgspec.Struct, frozen=True, tag="import"):
-    """Import the file whose descriptor comes with this message."""
+    """Import the file whose descriptor comes with this message, until it is interrupted."""
 
     name: str
+    zone: str = ""
+    """Of stamps without one; empty: as configured, like the mail host of lines without one."""
+    hostname: str = ""
+    since: int | None = None
+    """µs since the epoch, inclusive, as `until`."""
+    until: int | None = None
 
 
 class ReloadRules(msgspec.Struct, frozen=True, tag="reload-rules"):
@@ -62,10 +69,31 @@ class Reply(msgspec.Struct, frozen=True):
     body: msgspec.Raw = msgspec.Raw(b"null")
 
 
-Handler: TypeAlias = Callable[
-    [Order, list[int], Callable[[Reply], Awaitable[None]]], Awaitable[None]
-]
-"""Takes an order, its descriptors (to be closed), and a way to answer (`CallerGoneError`)."""
+class Caller:
+    """Who gave an order: to be called with each answer (`CallerGoneError` where nobody listens)."""
+
+    def __init__(self, peer: trio.socket.SocketType) -> None:
+        self.interrupted = trio.Event()
+        """Set when it wants no more of what it asked for; not when it has just gone."""
+        self._peer = peer
+
+    async def __call__(self, reply: Reply) -> None:
+        data = msgspec.json.encode(reply) + b"\n"
+        try:
+            while data:
+                data = data[await self._peer.send(data) :]
+        except OSError as error:
+            raise CallerGoneError from error
+
+    async def watch(self) -> None:
+        """Until it says `_STOP`, or nothing more."""
+        with suppress(OSError):
+            if await self._peer.recv(1024):
+                self.interrupted.set()
+
+
+Handler: TypeAlias = Callable[[Order, list[int], Caller], Awaitable[None]]
+"""Takes an order, its descriptors (to be closed), and a way to answer."""
 
 
 async def serve(
@@ -100,28 +128,28 @@ def _remove(path: Path) -> None:
 async def _one(handle: Handler, stream: trio.SocketStream) -> None:
     """One connection brings one order."""
     peer = stream.socket
-
-    async def answer(reply: Reply) -> None:
-        data = msgspec.json.encode(reply) + b"\n"
-        try:
-            while data:
-                data = data[await peer.send(data) :]
-        except OSError as error:
-            raise CallerGoneError from error
-
+    caller = Caller(peer)
     with peer, suppress(CallerGoneError):
         try:
             order, descriptors = await _receive(peer)
         except (OSError, ValueError, msgspec.DecodeError) as error:
-            await answer(Reply(final=True, error=f"the order is not understood: {error}"))
+            await caller(Reply(final=True, error=f"the order is not understood: {error}"))
             return
-        try:
-            await handle(order, descriptors, answer)
-        except CallerGoneError:
-            raise
-        except Exception as error:  # an order that fails must not end the service
-            log.exception("the order %s failed", type(order).__name__)
-            await answer(Reply(final=True, error=f"the service failed: {error}"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(caller.watch)
+            await _obey(handle, order, descriptors, caller)
+            nursery.cancel_scope.cancel()
+
+
+async def _obey(handle: Handler, order: Order, descriptors: list[int], caller: Caller) -> None:
+    try:
+        await handle(order, descriptors, caller)
+    except CallerGoneError:
+        pass
+    except Exception as error:  # an order that fails must not end the service
+        log.exception("the order %s failed", type(order).__name__)
+        with suppress(CallerGoneError):
+            await caller(Reply(final=True, error=f"the service failed: {error}"))
 
 
 async def _receive(peer: trio.socket.SocketType) -> tuple[Order, list[int]]:
@@ -165,3 +193,8 @@ def ask(sock: socket.socket, order: Order, descriptors: list[int] | None = None)
         with sock.makefile("rb") as answers:
             for line in answers:
                 yield msgspec.json.decode(line, type=Reply)
+
+
+def interrupt(sock: socket.socket) -> None:
+    """Tells the service that no more of the order is wanted; its last answer still comes."""
+    sock.sendall(_STOP)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import tzinfo
 from functools import partial
 from typing import TypeVar
@@ -21,12 +22,12 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from pda.backfill import BackfillError, LogFile, head_digest, read_lines
 from pda.maillog.events import Event
 from pda.maillog.pipeline import Pipeline, Rules, Source
 from pda.maillog.rejudge import Classify, rejudge_events
 from pda.receive import Lines
-from pda.store.database import DatabaseError, Row
+from pda.store.database import DatabaseError
+from pda.store.imports import Import
 from pda.store.writer import Batch, Writer
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ _ENTRIES_AT_A_TIME = 500
 _RETRY_S = 1.0
 _MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
+_IMPORTS_WAITING = 2
 _QUEUED_WORK = 8
 """Batches that may be read while a transaction is committed."""
 _GIVE_UP_S = 20.0
@@ -54,8 +56,12 @@ class Work(msgspec.Struct):
     """In force when reading them began."""
     live: bool = False
     """Somebody may wait to see it."""
-    imported: Row | None = None
+    imported: Import | None = None
+    """How far a file was read with them."""
+    inserted: Callable[[Batch], None] | None = None
+    """Is told what they came to."""
     done: trio.Event | None = None
+    """Set when they are committed."""
 
 
 class Pending(msgspec.Struct):
@@ -83,17 +89,6 @@ class WriterState(msgspec.Struct):
     """Given up when the service had to stop while the disk refused."""
 
 
-class ImportState(msgspec.Struct):
-    """How an import goes."""
-
-    name: str
-    size: int
-    lines: int = 0
-    events: int = 0
-    finished: bool = False
-    error: str = ""
-
-
 class Ingest:
     """Everything between the edges and the database."""
 
@@ -106,12 +101,13 @@ class Ingest:
     ) -> None:
         self.pipeline = pipeline
         self.writer_state = WriterState()
-        self.imports: list[ImportState] = []
         self._writer = writer
         self._zone_of = zone_of
         self._batch_lines = batch_lines
         self._sources: dict[tuple[str, str], Source] = {}
         self._send, self._receive = trio.open_memory_channel[Work](_QUEUED_WORK)
+        self._live_waiting = 0
+        self._room = trio.Semaphore(_IMPORTS_WAITING)
         self._pending = Pending()
         self._computing = trio.CapacityLimiter(1)
         self._stopping = trio.Event()
@@ -123,16 +119,20 @@ class Ingest:
         async with self._send.clone() as send, channel:
             async for first in channel:
                 batches, rules = self._take(channel, first), self.pipeline.rules
-                events = await self._compute(self._events, batches)
+                events = await self.compute(self._events, batches)
                 if events:
+                    self._live_waiting += 1
                     await send.send(Work(events, rules, live=True))
 
     async def write(self) -> None:
         """Second hop: batches into transactions, until nobody can send any more."""
         async with self._receive:
             async for work in self._receive:
+                self._live_waiting -= work.live
                 async with self._writing:
                     await self._insert(work)
+                    if not work.live:
+                        self._room.release()
                     if self._is_due():
                         await self._commit()
             async with self._writing:
@@ -144,7 +144,8 @@ class Ingest:
             await self._commit()
             await trio.to_thread.run_sync(order)
 
-    async def _compute(self, function: Callable[[_T], _R], argument: _T) -> _R:
+    async def compute(self, function: Callable[[_T], _R], argument: _T) -> _R:
+        """Runs something in a thread while nobody else computes."""
         return await trio.to_thread.run_sync(function, argument, limiter=self._computing)
 
     async def rejudge(self, classify: Classify, digest: str) -> None:
@@ -157,23 +158,25 @@ class Ingest:
             # What is prepared has to be committed, whoever does not wait for it any more.
             with trio.CancelScope(shield=True):
                 await self._commit()
-                self._pending.batches.append(await self._compute(judge, time.time_ns() // 1000))
+                self._pending.batches.append(await self.compute(judge, time.time_ns() // 1000))
                 await self._commit()
 
     async def _insert(self, work: Work) -> None:
         pending, rules = self._pending, self.pipeline.rules
         if work.rules is not rules:  # new ones came into force while this was read, or waited
             judge = partial(rejudge_events, classify=rules.classify)
-            work.events = await self._compute(judge, work.events)
+            work.events = await self.compute(judge, work.events)
         batch = await self._prepared(work.events)
         batch.imported = work.imported
+        if work.inserted is not None:
+            work.inserted(batch)
         pending.batches.append(batch)
         pending.events += len(work.events)
         pending.live |= work.live
         if work.done is not None:
             pending.done.append(work.done)
         try:
-            await self._compute(self._writer.insert, batch)
+            await self.compute(self._writer.insert, batch)
         except DatabaseError:  # all of the transaction has gone: the commit inserts it again
             await self._commit()
 
@@ -181,7 +184,7 @@ class Ingest:
         """Tries until the database can be read; not for ever when the service has to stop."""
         while trio.current_time() < self._give_up_at:
             try:
-                return await self._compute(self._writer.prepare, events)
+                return await self.compute(self._writer.prepare, events)
             except DatabaseError as error:
                 await self._wait_for_disk(error)
         self.writer_state.lost_events += len(events)
@@ -198,65 +201,31 @@ class Ingest:
         pending = self._pending
         if pending.done or pending.events >= _MOST_EVENTS:
             return True
-        return pending.live and not self._receive.statistics().current_buffer_used
+        return pending.live and not self._live_waiting
 
     def closing(self) -> None:
         """Nobody but those who have begun already will send."""
         self._stopping.set()
         self._send.close()
 
-    async def import_file(
-        self, file: LogFile, zone: str, hostname: str, report: Callable[[ImportState], None]
-    ) -> ImportState:
-        """Imports one file; a damaged one as far as it can be read, and none beyond a stop."""
-        state = ImportState(file.name, file.size)
-        self.imports = [*self.imports[-99:], state]
-        source = self.pipeline.source(self._zone_of(zone), hostname, live=False)
-        if self._stopping.is_set():
-            state.error = f"{state.name} was not imported: the service is stopping"
-        else:
-            async with self._send.clone() as send:
-                await self._import(send, file, source, state, report)
-        state.finished = True
-        report(state)
-        return state
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is to be begun."""
+        return self._stopping.is_set()
 
-    async def _import(
-        self,
-        send: trio.MemorySendChannel[Work],
-        file: LogFile,
-        source: Source,
-        state: ImportState,
-        report: Callable[[ImportState], None],
-    ) -> None:
-        head = await trio.to_thread.run_sync(head_digest, file)
-        batches = read_lines(file)
-        read = partial(self._read, source, received_at=file.written_at)
-        while (lines := await trio.to_thread.run_sync(_next, batches, state)) is not None:
-            rules = self.pipeline.rules
-            events = await self._compute(read, lines)
-            state.lines += len(lines)
-            state.events += len(events)
-            if events:
-                await send.send(Work(events, rules))
-            report(state)
-            if self._stopping.is_set():
-                state.error = f"{state.name} was imported in part only: the service is stopping"
-                break
-        await self._finish(send, state, head)
+    @asynccontextmanager
+    async def submitting(self) -> AsyncIterator[Callable[[Work], Awaitable[None]]]:
+        """A way in for other events than live ones, which have precedence.
 
-    async def _finish(
-        self, send: trio.MemorySendChannel[Work], state: ImportState, head: bytes
-    ) -> None:
-        """The note that a file was imported is committed behind all that it held."""
-        done = trio.Event()
-        now = time.time_ns() // 1000
-        complete = not state.error
-        row = (None, state.name, head, state.size, state.lines, state.events, complete, now)
-        await send.send(Work([], self.pipeline.rules, imported=row, done=done))
-        await done.wait()
-        if self.writer_state.lost_events and not state.error:
-            state.error = f"{state.name} was imported in part only: the disk refused the rest"
+        No more than two batches wait to be written, so that a live one waits for no more.
+        """
+        async with self._send.clone() as send:
+
+            async def submit(work: Work) -> None:
+                await self._room.acquire()
+                await send.send(work)
+
+            yield submit
 
     def _take(self, channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
         """What waits already, up to a batch: the more there is, the larger the transactions."""
@@ -277,19 +246,8 @@ class Ingest:
             if batch.partial:
                 events += source.read_partial(batch.lines[0], batch.received_at)
             else:
-                events += self._read(source, batch.lines, batch.received_at)
+                events += read_each(source, batch.lines, batch.received_at)
         return events
-
-    def _read(self, source: Source, lines: list[bytes], received_at: int) -> list[Event]:
-        """The events in these lines; a line at which this program fails costs only itself."""
-        try:
-            return source.read(lines, received_at)
-        except Exception as error:  # noqa: BLE001 one line must not end the service
-            if len(lines) == 1:
-                log.error("a line could not be read (%s): a mistake in pda", type(error).__name__)
-                self.pipeline.tally.failed += 1
-                return []
-        return [event for line in lines for event in self._read(source, [line], received_at)]
 
     def _source(self, zone: str, hostname: str) -> Source:
         source = self._sources.get((zone, hostname))
@@ -350,12 +308,16 @@ class Ingest:
         }
 
 
-def _next(batches: object, state: ImportState) -> list[bytes] | None:
+def read_each(source: Source, lines: Sequence[bytes], received_at: int) -> list[Event]:
+    """The events in these lines; a line at which this program fails costs only itself."""
     try:
-        return next(batches, None)  # type: ignore[call-overload, no-any-return]
-    except BackfillError as error:
-        state.error = str(error)
-        return None
+        return source.read(lines, received_at)
+    except Exception as error:  # noqa: BLE001 one line must not end the service
+        if len(lines) == 1:
+            log.error("a line could not be read (%s): a mistake in pda", type(error).__name__)
+            source.tally.failed += 1
+            return []
+    return [event for line in lines for event in read_each(source, [line], received_at)]
 
 
 def _octets(batch: Lines) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import re
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pda.ingest import ImportState
 from pda.maillog.bounce.proof import Explained, RuleUse, Trial, Unclassified
 from pda.maillog.events import Delivery, HeaderAction, MessageId, Record
 from pda.times import rfc3339
@@ -105,12 +103,12 @@ def _table(found: Sequence[msgspec.Struct]) -> None:
     table = Table(*names, header_style="bold")
     for row in found:
         values = _values(row)
-        table.add_row(*[_visible(values[name]) for name in names])
-    _print(table)
+        table.add_row(*[visible(values[name]) for name in names])
+    printed(table)
     click.echo(f"{len(found)} rows", err=True)
 
 
-def _print(table: Table) -> None:
+def printed(table: Table) -> None:
     """As wide as the terminal; in a file or pipe nothing is cut."""
     console = Console()
     if not console.is_terminal:
@@ -118,7 +116,7 @@ def _print(table: Table) -> None:
     console.print(table)
 
 
-def _visible(value: object) -> Text:
+def visible(value: object) -> Text:
     """A cell: text, in which nothing is markup."""
     return Text("" if value is None else plain(str(value)))
 
@@ -165,8 +163,8 @@ def rule_usage(found: Sequence[RuleUse]) -> None:
         rule = one.rule or "(none holds)"
         rule = rule if one.in_force else f"{rule} (earlier list)"
         last = rfc3339(one.last_at) if one.last_at else ""
-        table.add_row(str(one.hits), last, *map(_visible, (rule, one.category, one.sample)))
-    _print(table)
+        table.add_row(str(one.hits), last, *map(visible, (rule, one.category, one.sample)))
+    printed(table)
 
 
 def unclassified(found: Sequence[Unclassified]) -> None:
@@ -177,31 +175,6 @@ def unclassified(found: Sequence[Unclassified]) -> None:
             click.echo(f"    {plain(line)}")
         click.echo("")
     click.echo(f"{len(found)} texts", err=True)
-
-
-class Progress:
-    """Tells on standard error how an import goes, once a second at the most."""
-
-    def __init__(self) -> None:
-        self._next = time.monotonic() + 1
-
-    def report(self, state: ImportState) -> None:
-        """Says how far an import is."""
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 1
-            click.echo(f"{plain(state.name)}: {state.lines} lines", err=True)
-
-
-def imported(states: Sequence[ImportState]) -> None:
-    """The result for each file, and a sentence for each that could not be read whole."""
-    table = Table("file", "lines", "about messages", header_style="bold")
-    for state in states:
-        table.add_row(_visible(state.name), str(state.lines), str(state.events))
-    _print(table)
-    for state in states:
-        if state.error:
-            click.echo(plain(state.error), err=True)
 
 
 def status(values: Mapping[str, Any]) -> None:
@@ -218,6 +191,10 @@ def status(values: Mapping[str, Any]) -> None:
             f"{listener['protocol']} {listener['address']}: {counters['lines']} lines,"
             f" {dropped} dropped or refused"
         )
+    for one in values["imports"]:
+        if not one["finished"]:
+            done = f"{one['octets']} of {one['size']} octets, " if one["size"] else ""
+            click.echo(f"importing {plain(one['name'])}: {done}{one['lines']} lines")
     click.echo("lines: " + ", ".join(f"{n} {name}" for name, n in values["lines"].items()))
     _rules(values["rules"])
     click.echo("sizes: " + ", ".join(f"{name} {size}" for name, size in values["sizes"].items()))

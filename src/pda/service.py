@@ -28,9 +28,11 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve as serve_http
 
 from pda import config, control, receive
-from pda.backfill import BackfillError, LogFile, newest_within, oldest_first, open_log
-from pda.control import AddUser, GetStatus, ImportFile, ReloadRules, Reply
-from pda.ingest import ImportState, Ingest
+from pda.backfill import LogFile
+from pda.catchup import CatchUp, configured_logs
+from pda.control import AddUser, Caller, GetStatus, ImportFile, ReloadRules, Reply
+from pda.importing import Importer, ImportState, Report, Wanted
+from pda.ingest import Ingest
 from pda.maillog import bounce
 from pda.maillog.clients import Binding, ClientRules
 from pda.maillog.correlate import Correlator
@@ -71,6 +73,7 @@ class Rooms:
         self.rulebook = RuleBook(settings.rules)
         self.pipeline = Pipeline(self.rulebook.rules, hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
+        self.importer = Importer(self.ingest, self.writer.find_import, config.zone)
 
     async def reload_rules(self) -> None:
         """Swaps the rules, not yet for history; bad ones change nothing: raises `ConfigError`."""
@@ -88,32 +91,9 @@ class Rooms:
         while not self.writer.is_judged_by((edition := self.rulebook.edition).digest):
             await self.ingest.rejudge(edition.rules.classify, edition.digest)
 
-    async def import_files(
-        self, paths: Sequence[Path], report: Callable[[ImportState], None]
-    ) -> list[ImportState]:
-        """Imports files while `ingest.write` runs; one that cannot be opened is reported."""
-        states = []
-        for path in paths:
-            try:
-                file = await trio.to_thread.run_sync(open_log, path)
-            except BackfillError as error:
-                states.append(ImportState(str(path), 0, error=str(error)))
-                report(states[-1])
-                continue
-            states.append(await self.import_file(file, report))
-        return states
-
-    async def import_file(
-        self, file: LogFile, report: Callable[[ImportState], None]
-    ) -> ImportState:
-        """Imports one opened file and closes it."""
-        receive_settings = self.settings.receive
-        try:
-            return await self.ingest.import_file(
-                file, receive_settings.zone, receive_settings.hostname, report
-            )
-        finally:
-            file.close()
+    def wanted(self) -> Wanted:
+        """How files are read unless somebody says otherwise."""
+        return Wanted(self.settings.receive.zone, self.settings.receive.hostname)
 
 
 @contextmanager
@@ -168,6 +148,9 @@ class Service:
         self.exit_status = 0
         self._rooms = rooms
         self._stop = trio.Event()
+        self._catch_up = CatchUp(
+            rooms.importer, rooms.settings.backfill, rooms.wanted(), self._stop
+        )
         self._counters: dict[str, tuple[str, receive.Counters]] = {}
         self._nursery: trio.Nursery | None = None
         self._bound: list[str] = []
@@ -202,8 +185,8 @@ class Service:
     def imports_running(self) -> Sequence[RunningImport]:
         """Files that are being imported."""
         return [
-            RunningImport(name=state.name, octets=0, size=state.size, lines=state.lines)
-            for state in self._rooms.ingest.imports
+            RunningImport(name=state.name, octets=state.octets, size=state.size, lines=state.lines)
+            for state in self._rooms.importer.states
             if not state.finished
         ]
 
@@ -281,7 +264,7 @@ class Service:
         assert self._nursery is not None
         paths = configured_logs(self._rooms.settings.backfill)
         self.restarted_at = time.time_ns() // 1000
-        self._nursery.start_soon(self._rooms.import_files, paths, _ignore)
+        self._nursery.start_soon(self._catch_up.read, paths)
         return f"{answer}; {len(paths)} log files are being caught up"
 
     # --- life -----------------------------------------------------------------------------------
@@ -300,8 +283,11 @@ class Service:
             http_stop = await self._start_http(nursery, readers)
             async with trio.open_nursery() as ingest:
                 ingest.start_soon(rooms.ingest.write)
-                await self._start_listeners(ingest)
-                log.info("pda %s is ready", self.version)
+                await self._catch_up.before_listening()
+                if not self._stop.is_set():
+                    await self._start_listeners(ingest)
+                    nursery.start_soon(self._catch_up.while_listening)
+                    log.info("pda %s is ready", self.version)
                 await self._stop.wait()
                 log.info("stopping: what was received is being stored")
                 rooms.ingest.closing()
@@ -372,29 +358,24 @@ class Service:
             else:
                 self.stop(restart=False)
 
-    async def _order(
-        self,
-        order: control.Order,
-        descriptors: list[int],
-        answer: Callable[[Reply], Awaitable[None]],
-    ) -> None:
+    async def _order(self, order: control.Order, descriptors: list[int], caller: Caller) -> None:
         match order:
             case GetStatus():
-                await answer(Reply(final=True, body=_json(self._status())))
+                await caller(Reply(final=True, body=_json(self._status())))
             case AddUser(name, password_hash, role, client_id):
                 add = self._rooms.writer.add_user
                 user = UserRow(name, password_hash, role, client_id)
                 now = time.time_ns() // 1000
                 await self._rooms.ingest.exclusively(partial(add, user, now))
-                await answer(Reply(final=True))
+                await caller(Reply(final=True))
             case ReloadRules():
                 said = await self.reload_rules()
                 error = said if self._rooms.rulebook.refused else ""
-                await answer(Reply(final=True, error=error, body=_json(said)))
-            case ImportFile(name):
-                await self._import(LogFile(name, descriptors[0]), answer)
+                await caller(Reply(final=True, error=error, body=_json(said)))
+            case ImportFile():
+                await self._import(order, LogFile(order.name, descriptors[0]), caller)
 
-    async def _import(self, file: LogFile, answer: Callable[[Reply], Awaitable[None]]) -> None:
+    async def _import(self, order: ImportFile, file: LogFile, caller: Caller) -> None:
         """Imports a file that another process has opened, and tells it how that goes."""
         news: trio.MemorySendChannel[ImportState]
         news, progress = trio.open_memory_channel[ImportState](1)
@@ -406,13 +387,19 @@ class Service:
         async def tell() -> None:
             with suppress(OSError):  # who asked has gone; the import goes on
                 async for state in progress:
-                    await answer(Reply(final=False, body=_json(state)))
+                    await caller(Reply(final=False, body=_json(state)))
 
+        usual, importer = self._rooms.wanted(), self._rooms.importer
+        zone, hostname = order.zone or usual.zone, order.hostname or usual.hostname
+        wanted = Wanted(zone, hostname, order.since, order.until)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             async with news:
-                state = await self._rooms.import_file(file, report)
-        await answer(Reply(final=True, body=_json(state)))
+                try:
+                    state = await importer.import_file(file, wanted, report, caller.interrupted)
+                finally:
+                    file.close()
+        await caller(Reply(final=True, body=_json(state)))
 
     def _status(self) -> dict[str, object]:
         return {
@@ -426,7 +413,7 @@ class Service:
             "unknown_shapes": self._rooms.pipeline.tally.shapes,
             "sizes": self.sizes(),
             "rules": self.rules_status(),
-            "imports": self._rooms.ingest.imports,
+            "imports": self._rooms.importer.states,
         }
 
 
@@ -443,17 +430,30 @@ def run(settings: config.Settings) -> int:
 
 
 def import_alone(
-    settings: config.Settings, paths: Sequence[Path], report: Callable[[ImportState], None]
+    settings: config.Settings, files: Sequence[LogFile], wanted: Wanted, report: Report
 ) -> list[ImportState]:
-    """Imports files while no service runs. Raises `ConfigError` and `StoreError`."""
+    """Imports files while no service runs, until a signal. Raises `ConfigError`, `StoreError`."""
 
     async def main() -> list[ImportState]:
-        with open_rooms(settings) as rooms:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(rooms.ingest.write)
+        with trio.open_signal_receiver(*_SIGNALS[:2]) as signals, open_rooms(settings) as rooms:
+            interrupted = trio.Event()
+
+            async def obey() -> None:
+                async for _ in signals:
+                    if interrupted.is_set():  # not that soon, then
+                        raise KeyboardInterrupt
+                    interrupted.set()
+
+            async with trio.open_nursery() as nursery, trio.open_nursery() as writing:
+                nursery.start_soon(obey)
+                writing.start_soon(rooms.ingest.write)
                 await rooms.judge_history()
-                states = await rooms.import_files(paths, report)
+                states = [
+                    await rooms.importer.import_file(file, wanted, report, interrupted)
+                    for file in files
+                ]
                 rooms.ingest.closing()
+                nursery.cancel_scope.cancel()
             return states
 
     _tune()
@@ -474,12 +474,6 @@ def add_user_alone(settings: config.Settings, user: UserRow) -> None:
     """Adds a user while no service runs. Raises `ConfigError` and `StoreError`."""
     with open_rooms(settings) as rooms:
         rooms.writer.add_user(user, time.time_ns() // 1000)
-
-
-def configured_logs(settings: config.BackfillSettings) -> list[Path]:
-    """The files of `[backfill]`, oldest first."""
-    paths = oldest_first(Path(settings.directory).glob(settings.pattern))
-    return newest_within(paths, settings.max_bytes) if settings.max_bytes else paths
 
 
 def _first_error(main: Callable[[], Awaitable[int]]) -> int:
@@ -518,7 +512,3 @@ def _size(path: Path) -> int:
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _ignore(_: ImportState) -> None:
-    """Nobody asked to be told."""

@@ -159,7 +159,8 @@ class Correlator:
         life = begin(key, new, self._clients, reusable=reusable)
         attempts = list(life.attempts.values())
         self._touched.append(Touched(life, attempts, named=True))
-        return [life], [Change(life, True, attempts, [], list(life.outcomes.items()), [])]
+        outcomes, added = list(life.outcomes.items()), len(attempts)
+        return [life], [Change(life, True, attempts, [], outcomes, [], added=added)]
 
     def _take(
         self, life: Life, new: list[Fact | Attempt], gone: list[Attempt], *, lost: bool = False
@@ -167,6 +168,7 @@ class Correlator:
         """Adds to one life, which may have `lost` facts to another; at most one change."""
         facts, attempts = lost, {}
         reusable = is_reusable(life.queue_id)
+        had = len(life.attempts) + len(gone)
         for said in new:
             if isinstance(said, Fact):
                 facts |= add_fact(life, said, reusable=reusable)
@@ -175,7 +177,8 @@ class Correlator:
         if not (facts or attempts or gone):
             return []
         before = life.summary.message_id if life.summary else ""
-        change = self._change(life, facts, list(attempts.values()), gone)
+        added = len(life.attempts) - had
+        change = self._change(life, facts, list(attempts.values()), gone, added)
         assert life.summary is not None
         self._touched.append(
             Touched(life, change.attempts, named=life.summary.message_id != before)
@@ -183,7 +186,7 @@ class Correlator:
         return [change]
 
     def _change(
-        self, life: Life, facts: bool, attempts: list[Attempt], gone: list[Attempt]
+        self, life: Life, facts: bool, attempts: list[Attempt], gone: list[Attempt], added: int = 0
     ) -> Change:
         before = life.summary
         if facts or before is None or gone or any(arrived(a) < before.born for a in attempts):
@@ -201,6 +204,7 @@ class Correlator:
             gone=[(attempt.digest, attempt.copy) for attempt in gone],
             outcomes=changed,
             gone_outcomes=lost,
+            added=added,
         )
 
     def _regroup(
@@ -239,13 +243,17 @@ class Correlator:
             )
         ]
         kept = {id(life) for life in result}
-        changes += [_vacated(life) for life in lives if id(life) not in kept]
+        changes += [
+            _vacated(life, -len(leaving.get(id(life), [])))
+            for life in lives
+            if id(life) not in kept
+        ]
         return result, changes
 
 
-def _vacated(life: Life) -> Change:
+def _vacated(life: Life, added: int) -> Change:
     """A life that turned out to be part of another one: all it had is there now."""
-    return Change(life, False, [], [], [], list(life.outcomes), vacated=True)
+    return Change(life, False, [], [], [], list(life.outcomes), vacated=True, added=added)
 
 
 def begin(

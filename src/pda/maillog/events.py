@@ -463,6 +463,8 @@ class Change(msgspec.Struct, frozen=True):
     """Recipients that this life no longer has."""
     vacated: bool = False
     """Nothing is left of this life."""
+    added: int = 0
+    """How many attempts more it has now."""
 
 
 # Short ids are `%05X` microseconds + `%lX` inode (global/mail_queue.c): no other alphabet has only

@@ -30,7 +30,6 @@ from pda.maillog.events import (
     Ignored,
     Unknown,
     Verdict,
-    is_reusable,
 )
 from pda.maillog.syslog import HeaderReader
 
@@ -42,7 +41,8 @@ _COMPLETE = re.compile(rb".*(?:\)|>|: removed)", re.DOTALL)
 _WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
 _MOST_SHAPES, _SHAPE = 100, 200
 _MOST_REPEATS = 1000
-_SAME_LIFE = 2_000_000
+_CLOSE, _RECENT = 2_000_000, 5_000_000
+_MOST_RECENT = 10_000
 _MOST_TEXTS = 200_000
 
 
@@ -136,6 +136,12 @@ class Pipeline:
         """A reader for the lines of one listener (`live`) or one file."""
         return Source(self, HeaderReader(zone, hostname), live=live)
 
+    def resumed(self, zone: tzinfo, hostname: str, counted: bytes) -> Source:
+        """A reader for the rest of a file; `counted` by who read what is before it."""
+        source = self.source(zone, hostname, live=False)
+        source.count(counted)
+        return source
+
     def host(self, hostname: str) -> str:
         """The mail host of a header's host name."""
         name = self.hosts.get(hostname)
@@ -153,6 +159,11 @@ class Source:
         self._pipeline = pipeline
         self._headers = headers
         self._seen: dict[tuple[str, str, int], tuple[int, int]] | None = None if live else {}
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the lines of all sources."""
+        return self._pipeline.tally
 
     def read(self, lines: Iterable[bytes], received_at: int) -> list[Event]:
         """The events in these lines, in their order.
@@ -200,6 +211,24 @@ class Source:
         self._pipeline.tally.incomplete += 1
         return []
 
+    def counted(self) -> bytes:
+        """Of what was read last, how often each text came: for `Pipeline.resumed`.
+
+        Equal texts of an entry are seconds apart, so no more than these seconds count for the rest.
+        """
+        recent = list((self._seen or {}).items())[-_MOST_RECENT:]
+        newest: dict[str, int] = {}
+        for (host, _, _), (_, at) in recent:
+            newest[host] = max(at, newest.get(host, at))
+        kept = [(*text, *seen) for text, seen in recent if newest[text[0]] - seen[1] <= _RECENT]
+        return msgspec.msgpack.encode(kept) if kept else b""
+
+    def count(self, counted: bytes) -> None:
+        """Goes on where another reader has counted."""
+        if counted:
+            known = msgspec.msgpack.decode(counted, type=list[tuple[str, str, int, int, int]])
+            self._seen = {(host, id_, digest): (n, at) for host, id_, digest, n, at in known}
+
     def _attempts(
         self, host: str, queue_id: str, header: Header, delivery: Delivery
     ) -> Sequence[Event]:
@@ -227,15 +256,16 @@ class Source:
         return self._pipeline.rules.classify(failure)
 
     def _occurrences(self, text: tuple[str, str, int], at: int, more: int) -> int:
-        """How often this file has said this of this life; equal texts of one stand close together.
+        """How often this file has just said this.
 
-        An id that is used again may meet the same text in another life.
+        The delay in equal texts of one life is equal too, so they stand close together. Farther
+        apart it is the same line again (files joined to one), or that of another life.
         """
         assert self._seen is not None
         if len(self._seen) >= _MOST_TEXTS:
             self._seen = dict(list(self._seen.items())[_MOST_TEXTS // 2 :])
         before, last_at = self._seen.get(text, (0, at))
-        if abs(at - last_at) > _SAME_LIFE and is_reusable(text[1]):
+        if abs(at - last_at) > _CLOSE:
             before = 0
         self._seen[text] = before + more, at
         return before

@@ -97,17 +97,6 @@ class MessageRow(msgspec.Struct, frozen=True):
     bounced: int
 
 
-class ImportRow(msgspec.Struct, frozen=True):
-    """An imported file."""
-
-    name: str
-    size: int
-    lines: int
-    events: int
-    complete: bool
-    finished_at: int
-
-
 class StateCount(msgspec.Struct, frozen=True):
     """How many recipients of a client's messages are in a state."""
 
@@ -310,14 +299,6 @@ def latest_failures(
     rows = connection.execute(_FAILURES, (client, limit)).fetchall()
     make: _Make[FailureRow] = FailureRow
     return [make(*row[:5], _state_name(row[5]), *row[6:]) for row in rows]
-
-
-def imports(connection: Connection) -> list[ImportRow]:
-    """Imported files, in the order of their import."""
-    rows = connection.execute(
-        "SELECT name, size, lines, events, complete, finished_at FROM import ORDER BY id"
-    ).fetchall()
-    return [_made(ImportRow, row) for row in rows]
 
 
 def users(connection: Connection) -> list[UserRow]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from pysqlcipher3 import dbapi2
 
+from pda.store import imports
 from pda.store.database import Connection, DatabaseError, StoreError
 
 # sqlite-utils takes module pysqlite3 in place of sqlite3 where it finds one; so it catches the
@@ -58,11 +59,7 @@ def _first(database: Database) -> None:
         {"name": str, "password_hash": str, "role": str, "client_id": str, "created_at": int},
         pk="name",
     )
-    database.table("import").create(
-        {"id": int, "name": str, "head": bytes, "size": int, "lines": int, "events": int,
-         "complete": int, "finished_at": int},
-        pk="id",
-    )  # fmt: skip
+    database.execute(imports.TABLE)
     database.table("entry").create(
         {"id": int, "host_id": int, "queue_id": str, "born": int, "client_id": int,
          "claimed_id": str, "message_id": str, "msg_id": str, "sender": str, "size": int,

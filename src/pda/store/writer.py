@@ -31,7 +31,9 @@ from pda.maillog.events import (
     Wanted,
     is_reusable,
 )
+from pda.store import imports
 from pda.store.database import Connection, Row, Value
+from pda.store.imports import Import
 from pda.store.queries import UserRow
 from pda.store.schema import migrate
 
@@ -90,9 +92,12 @@ class Batch(msgspec.Struct):
     outcomes: dict[tuple[int, str], Row | None] = {}
     """None: the row has to go."""
     last_change: int = 0
-    imported: Row | None = None
+    imported: Import | None = None
     judging: Judging | None = None
     new_attempts: int = 0
+    """Those that were not known, or are better known now."""
+    added_attempts: int = 0
+    """Those that were not known."""
 
 
 class Writer:
@@ -199,6 +204,10 @@ class Writer:
             (user.name, user.password_hash, user.role, user.client_id, created_at),
         )
 
+    def find_import(self, digest_of_first: Callable[[int], bytes | None]) -> Import | None:
+        """How far a file that begins so was read."""
+        return imports.find(self._connection, digest_of_first)
+
     def close(self) -> None:
         """Closes the connection; what was committed stays."""
         self._connection.close()
@@ -226,7 +235,7 @@ class Writer:
         )
         many(_PUT_OUTCOME, [row for row in batch.outcomes.values() if row is not None])
         if batch.imported is not None:
-            execute("INSERT OR REPLACE INTO import VALUES (?,?,?,?,?,?,?,?)", batch.imported)
+            imports.put(self._connection, batch.imported)
         if batch.judging is not None:
             row = msgspec.structs.astuple(batch.judging)
             execute("INSERT OR REPLACE INTO judging VALUES (1, ?, ?, ?, ?)", row)
@@ -272,6 +281,7 @@ class Writer:
 
     def _add(self, batch: Batch, change: Change) -> None:
         life = change.life
+        batch.added_attempts += change.added
         if change.vacated:
             batch.vacated.append((life.entry_id,))
             return

@@ -17,7 +17,7 @@ import msgspec
 from quart import Response, g
 from quart.app import Quart
 
-from pda.store import queries
+from pda.store import imports, queries
 from pda.store.database import Connection
 from pda.web.asking import Asker, TooSlow
 from pda.web.errors import Refused
@@ -110,7 +110,7 @@ class Api:
         """How the service is."""
         client = g.principal.client_id
         stored = await self._asker.ask(_stored, client)
-        imports = [] if client is not None else await self._asker.ask(queries.imports)
+        files = [] if client is not None else await self._asker.ask(imports.all_files)
         service = self._site.service
         whole = client is None
         answer = StatusAnswer(
@@ -127,8 +127,8 @@ class Api:
                 for each in (service.imports_running() if whole else [])
             ],
             imports=[
-                Imported(each.name, each.size, each.lines, each.complete, stamp(each.finished_at))
-                for each in imports
+                Imported(each.name, each.size, each.lines, each.complete, stamp(each.read_at))
+                for each in files
             ],
             rules=rules_members(service.rules_status()) if whole else None,
         )

@@ -19,7 +19,7 @@ from quart.app import Quart
 from werkzeug.datastructures import Headers
 
 from pda.maillog.events import State
-from pda.store import queries
+from pda.store import imports, queries
 from pda.store.database import Connection
 from pda.store.queries import Filter
 from pda.web.asking import Asker
@@ -219,7 +219,7 @@ class OriginalApi:
 
     async def _log_files(self, principal: Principal) -> _Result:
         _not_for_clients(principal)
-        return _encoded([file.name for file in await self._asker.ask(queries.imports)])
+        return _encoded([file.name for file in await self._asker.ask(imports.all_files)])
 
     async def _server_info(self, principal: Principal) -> _Result:
         _not_for_clients(principal)
