@@ -12,8 +12,8 @@ import pytest
 
 from pda.maillog import bounce
 from pda.maillog.clients import ClientRules
-from pda.maillog.correlate import Correlator
-from pda.maillog.events import Event
+from pda.maillog.correlate import Correlator, gather
+from pda.maillog.events import Event, Told
 from pda.maillog.pipeline import Pipeline
 from pda.store.database import Connection, find_key, open_reader, open_writer
 from pda.store.writer import Writer
@@ -86,7 +86,11 @@ class Store:
 
     def add_events(self, new: Sequence[Event]) -> None:
         """Events into the database."""
-        self.writer.commit(self.writer.prepare(new))
+        self.add_told(gather(new))
+
+    def add_told(self, told: Sequence[Told]) -> None:
+        """What events say, into the database."""
+        self.writer.commit(self.writer.prepare(told))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

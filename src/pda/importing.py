@@ -23,7 +23,8 @@ import trio
 from pda import backfill
 from pda.backfill import BackfillError, Chunk, LogFile, Mark
 from pda.ingest import Ingest, Work, read_each
-from pda.maillog.events import Attempt, Event
+from pda.maillog.correlate import gather
+from pda.maillog.events import Attempt, Event, Told
 from pda.maillog.pipeline import Pipeline, Source
 from pda.maillog.syslog import HeaderReader
 from pda.maillog.years import Years, first_moment, lacks_years, moment_reader
@@ -85,7 +86,7 @@ class ImportState(msgspec.Struct):
         """Counts what was read."""
         self.octets = part.stored
         self.lines += part.lines
-        self.events += len(part.events)
+        self.events += part.events
         self.attempts += part.attempts
         self.unknown += part.unknown
 
@@ -97,8 +98,9 @@ class ImportState(msgspec.Struct):
 class Part(msgspec.Struct):
     """What a chunk says."""
 
-    events: list[Event]
+    told: list[Told]
     lines: int
+    events: int
     attempts: int
     unknown: int
     stored: int
@@ -179,7 +181,10 @@ class FileReader:
         self._lines += len(lines)
         self._headers += len(lines) - (source.tally.headerless - before[0])
         attempts = sum(isinstance(event.said, Attempt) for event in events)
-        part = Part(events, len(lines), attempts, source.tally.unknown - before[1], chunk.stored)
+        told, said = gather(events), len(events)
+        part = Part(
+            told, len(lines), said, attempts, source.tally.unknown - before[1], chunk.stored
+        )
         self._advance(chunk, part)
         return part
 
@@ -356,7 +361,7 @@ class Importer:
         run.state.take(part)
         # Where a stream is silent, nothing of it waits for more.
         done = trio.Event() if not part.lines else None
-        await run.submit(Work(part.events, rules, False, part.checkpoint, run.state.count, done))
+        await run.submit(Work(part.told, rules, False, part.checkpoint, run.state.count, done))
         run.tell()
 
     async def _finish(self, reader: FileReader, run: _Run) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import tzinfo
 from functools import partial
@@ -22,9 +22,10 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from pda.maillog.events import Event
+from pda.maillog.correlate import gather
+from pda.maillog.events import Event, Told
 from pda.maillog.pipeline import Pipeline, Rules, Source
-from pda.maillog.rejudge import Classify, rejudge_events
+from pda.maillog.rejudge import Classify, rejudge_told
 from pda.receive import Lines
 from pda.store.database import DatabaseError
 from pda.store.imports import Import
@@ -49,9 +50,9 @@ _GIVE_UP_S = 20.0
 
 
 class Work(msgspec.Struct):
-    """Events to be stored, and who is to know when they are."""
+    """What is to be stored, and who is to know when it is."""
 
-    events: list[Event]
+    told: list[Told]
     rules: Rules
     """In force when reading them began."""
     live: bool = False
@@ -119,10 +120,10 @@ class Ingest:
         async with self._send.clone() as send, channel:
             async for first in channel:
                 batches, rules = self._take(channel, first), self.pipeline.rules
-                events = await self.compute(self._events, batches)
-                if events:
+                told = await self.compute(self._read, batches)
+                if told:
                     self._live_waiting += 1
-                    await send.send(Work(events, rules, live=True))
+                    await send.send(Work(told, rules, live=True))
 
     async def write(self) -> None:
         """Second hop: batches into transactions, until nobody can send any more."""
@@ -164,14 +165,13 @@ class Ingest:
     async def _insert(self, work: Work) -> None:
         pending, rules = self._pending, self.pipeline.rules
         if work.rules is not rules:  # new ones came into force while this was read, or waited
-            judge = partial(rejudge_events, classify=rules.classify)
-            work.events = await self.compute(judge, work.events)
-        batch = await self._prepared(work.events)
+            await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
+        batch = await self._prepared(work.told)
         batch.imported = work.imported
         if work.inserted is not None:
             work.inserted(batch)
         pending.batches.append(batch)
-        pending.events += len(work.events)
+        pending.events += count(work.told)
         pending.live |= work.live
         if work.done is not None:
             pending.done.append(work.done)
@@ -180,14 +180,14 @@ class Ingest:
         except DatabaseError:  # all of the transaction has gone: the commit inserts it again
             await self._commit()
 
-    async def _prepared(self, events: list[Event]) -> Batch:
+    async def _prepared(self, told: list[Told]) -> Batch:
         """Tries until the database can be read; not for ever when the service has to stop."""
         while trio.current_time() < self._give_up_at:
             try:
-                return await self.compute(self._writer.prepare, events)
+                return await self.compute(self._writer.prepare, told)
             except DatabaseError as error:
                 await self._wait_for_disk(error)
-        self.writer_state.lost_events += len(events)
+        self.writer_state.lost_events += count(told)
         return Batch()
 
     async def _wait_for_disk(self, error: Exception) -> None:
@@ -239,7 +239,7 @@ class Ingest:
             octets += _octets(batches[-1])
         return batches
 
-    def _events(self, batches: list[Lines]) -> list[Event]:
+    def _read(self, batches: list[Lines]) -> list[Told]:
         events: list[Event] = []
         for batch in batches:
             source = self._source(batch.zone, batch.hostname)
@@ -247,7 +247,7 @@ class Ingest:
                 events += source.read_partial(batch.lines[0], batch.received_at)
             else:
                 events += read_each(source, batch.lines, batch.received_at)
-        return events
+        return gather(events)
 
     def _source(self, zone: str, hostname: str) -> Source:
         source = self._sources.get((zone, hostname))
@@ -318,6 +318,11 @@ def read_each(source: Source, lines: Sequence[bytes], received_at: int) -> list[
             source.tally.failed += 1
             return []
     return [event for line in lines for event in read_each(source, [line], received_at)]
+
+
+def count(told: Iterable[Told]) -> int:
+    """How many events."""
+    return sum(len(one.facts) + len(one.attempts) for one in told)
 
 
 def _octets(batch: Lines) -> int:

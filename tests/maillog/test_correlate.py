@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pda.maillog.clients import ClientRules
-from pda.maillog.correlate import Correlator
+from pda.maillog.correlate import Correlator, gather
 from pda.maillog.events import Event, Life, Outcome, State
 from pda.maillog.pipeline import Pipeline
 from tests.support import LONG_ID, RULES, attempt, events, line, message
@@ -29,7 +29,7 @@ class Known:
         self.lives: dict[int, Life] = {}
 
     def add(self, new: Sequence[Event]) -> int:
-        changes = self.correlator.add(new, {}) + self.correlator.join({})
+        changes = self.correlator.add(gather(new), {}) + self.correlator.join({})
         for change in changes:
             self.lives[id(change.life)] = change.life
         return len(changes)
@@ -353,7 +353,7 @@ def test_any_order_and_any_cut_give_the_same(lines: list[bytes], cut: int) -> No
 def test_memory_is_bounded() -> None:
     correlator = Correlator(ClientRules(), limit=10)
     for n in range(50):
-        new = events([attempt(queue_id=f"4jXPlN1VQlzJb{n:02}")])
+        new = gather(events([attempt(queue_id=f"4jXPlN1VQlzJb{n:02}")]))
         assert correlator.missing(new)
         correlator.add(new, {})
         correlator.join({})

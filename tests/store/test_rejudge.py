@@ -15,9 +15,10 @@ from pysqlcipher3 import dbapi2
 from pda import config
 from pda.ingest import Ingest, Work
 from pda.maillog import bounce
+from pda.maillog.correlate import gather
 from pda.maillog.events import Event
 from pda.maillog.pipeline import Pipeline
-from pda.maillog.rejudge import rejudge_events
+from pda.maillog.rejudge import rejudge_told
 from pda.store import schema, verdicts
 from pda.store.database import find_key, open_writer
 from pda.store.writer import Judging
@@ -168,8 +169,10 @@ def test_while_lines_come_and_services_stop(
             store.close()
             store = Store(folder, limit)
         # Read under the old rules, and stored when the new ones are in force already.
-        new = read(lines[begin:end], RULES)
-        store.add_events(rejudge_events(new, OTHERS.classify) if n >= swap else new)
+        new = gather(read(lines[begin:end], RULES))
+        if n >= swap:
+            rejudge_told(new, OTHERS.classify)
+        store.add_told(new)
         if n >= swap:
             step(store, OTHERS, "others")
     judge_all(store, OTHERS, "others")
@@ -226,7 +229,7 @@ async def test_what_was_read_under_the_old_rules_is_stored_under_the_new(
     ingest = Ingest(Pipeline(OTHERS), store.writer, config.zone)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest.write)
-        await ingest._send.send(Work(read(LINES, RULES), RULES))
+        await ingest._send.send(Work(gather(read(LINES, RULES)), RULES))
         ingest.closing()
     assert judged(store) == expected
 
@@ -246,7 +249,7 @@ async def test_the_live_stream_takes_turns_with_history(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest.write)
         nursery.start_soon(judge)
-        await ingest._send.send(Work(read(new, OTHERS), OTHERS))
+        await ingest._send.send(Work(gather(read(new, OTHERS)), OTHERS))
         ingest.closing()
     assert len(pieces) == 4
     assert pieces[-2] == 4  # stored before history was through

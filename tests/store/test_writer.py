@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pysqlcipher3 import dbapi2
 
+from pda.maillog.correlate import gather
 from pda.store import queries
 from pda.store.queries import Filter
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
@@ -87,7 +88,7 @@ def test_a_full_disk_loses_nothing(store: Store) -> None:
     assert row is not None
     connection.execute(f"PRAGMA max_page_count = {row[0]!r}")
     many = [attempt(to=f"r{n}@example.org", reason="x" * 1500) for n in range(200)]
-    batch = store.writer.prepare(events(many))
+    batch = store.writer.prepare(gather(events(many)))
     for _ in range(3):
         with pytest.raises(dbapi2.OperationalError, match="full"):
             store.writer.commit(batch)

@@ -7,7 +7,7 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ import msgspec
 from pda.maillog.clients import ClientRules
 from pda.maillog.events import (
     SUBSECOND,
+    Alone,
     Attempt,
     AttemptKey,
     Change,
@@ -26,6 +27,7 @@ from pda.maillog.events import (
     Outcome,
     QueueActive,
     Summary,
+    Told,
     Wanted,
     address_key,
     is_reusable,
@@ -65,28 +67,22 @@ class Correlator:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def missing(self, events: Iterable[Event]) -> set[EntryKey]:
-        """The entries that these events are about and that are not remembered."""
-        keys = {(event.host, event.queue_id) for event in events}
+    def missing(self, told: Iterable[Told]) -> set[EntryKey]:
+        """The entries that this is about and that are not remembered."""
+        keys = {(one.host, one.queue_id) for one in told}
         # Not a difference of sets, which would walk over all that is remembered.
         return {key for key in keys if key not in self._entries}
 
-    def add(self, events: Sequence[Event], stored: Mapping[EntryKey, list[Life]]) -> list[Change]:
-        """What these events change, given what is stored of the `missing` entries."""
-        said: dict[EntryKey, list[Fact | Attempt]] = {}
-        for event in events:
-            key = event.host, event.queue_id
-            if key in said:
-                said[key].append(event.said)
-            else:
-                said[key] = [event.said]
+    def add(self, told: Iterable[Told], stored: Mapping[EntryKey, list[Life]]) -> list[Change]:
+        """What this changes, given what is stored of the `missing` entries."""
         changes: list[Change] = []
         self._touched = []
-        for key, new in said.items():
+        for one in told:
+            key = one.host, one.queue_id
             lives = self._entries.pop(key, None)
             if lives is None:
                 lives = self.revived(stored[key]) if key in stored else []
-            lives, changed = self._absorb(key, lives, new)
+            lives, changed = self._absorb(one, lives)
             self._entries[key] = lives  # now the last used one
             changes += changed
         return changes
@@ -143,20 +139,16 @@ class Correlator:
         for key in list(islice(self._entries, max(surplus, 0))):
             del self._entries[key]
 
-    def _absorb(
-        self, key: EntryKey, lives: list[Life], new: list[Fact | Attempt]
-    ) -> tuple[list[Life], list[Change]]:
-        if is_reusable(key[1]):
-            return self._regroup(key, lives, new)
-        if not lives:
-            return self._begin(key, new, reusable=False)
-        return lives, self._take(lives[0], new, gone=[])
+    def _absorb(self, told: Told, lives: list[Life]) -> tuple[list[Life], list[Change]]:
+        if is_reusable(told.queue_id) and (lives or told.alone is None):
+            return self._regroup((told.host, told.queue_id), lives, told.said)
+        if lives:
+            return lives, self._take(lives[0], told.said, gone=[])
+        return self._begin(told)
 
-    def _begin(
-        self, key: EntryKey, new: list[Fact | Attempt], *, reusable: bool
-    ) -> tuple[list[Life], list[Change]]:
+    def _begin(self, told: Told) -> tuple[list[Life], list[Change]]:
         """The first that is said of a queue entry."""
-        life = begin(key, new, self._clients, reusable=reusable)
+        life = begun(told, self._clients)
         attempts = list(life.attempts.values())
         self._touched.append(Touched(life, attempts, named=True))
         outcomes, added = list(life.outcomes.items()), len(attempts)
@@ -217,7 +209,7 @@ class Correlator:
         starts = life_starts(settled)
         if len(starts) == 1 and len(lives) <= 1 and settled is everything:
             if not lives:
-                return self._begin(key, new, reusable=True)
+                return self._begin(_told(key, new))
             return lives, self._take(lives[0], new, gone=[])
         homes = _homes(old, starts, lives)
         result = [homes.get(n) or Life(*key, facts={}, attempts={}) for n in range(len(starts))]
@@ -256,19 +248,55 @@ def _vacated(life: Life, added: int) -> Change:
     return Change(life, False, [], [], [], list(life.outcomes), vacated=True, added=added)
 
 
-def begin(
-    key: EntryKey, said: Iterable[Fact | Attempt], clients: ClientRules, *, reusable: bool
-) -> Life:
-    """What these lines by themselves say of a queue entry."""
-    life = Life(*key, facts={}, attempts={})
-    for one in said:
-        if isinstance(one, Fact):
-            add_fact(life, one, reusable=reusable)
+def gather(events: Iterable[Event]) -> list[Told]:
+    """What these events say, by queue entry."""
+    found: dict[EntryKey, Told] = {}
+    for event in events:
+        key = event.host, event.queue_id
+        told = found.get(key)
+        if told is None:
+            told = found[key] = Told(event.host, event.queue_id, [], [])
+        said = event.said
+        if isinstance(said, Fact):
+            told.facts.append(said)
         else:
-            add_attempt(life, one)
-    life.summary = summarise(life, clients)
-    life.outcomes = all_outcomes(life, life.summary)
+            told.attempts.append(said)
+    return list(found.values())
+
+
+def work_out(told: Iterable[Told], clients: ClientRules) -> None:
+    """Notes what follows from each by itself, where it is surely about one message."""
+    for one in told:
+        if is_reusable(one.queue_id):
+            settled = settle_zones(one.said)
+            if len(life_starts(settled)) > 1 or any(
+                now is not before for now, before in zip(settled, one.said, strict=True)
+            ):
+                continue
+        life = begun(one, clients)
+        assert life.summary is not None
+        one.facts, one.attempts = list(life.facts.values()), list(life.attempts.values())
+        one.alone = Alone(life.summary, life.outcomes)
+
+
+def begun(told: Told, clients: ClientRules) -> Life:
+    """What this by itself says of a queue entry."""
+    life = Life(told.host, told.queue_id, facts={}, attempts={})
+    reusable = is_reusable(told.queue_id)
+    for fact in told.facts:
+        add_fact(life, fact, reusable=reusable)
+    for attempt in told.attempts:
+        add_attempt(life, attempt)
+    if told.alone is None:
+        life.summary = summarise(life, clients)
+        life.outcomes = all_outcomes(life, life.summary)
+    else:
+        life.summary, life.outcomes = told.alone.summary, told.alone.outcomes
     return life
+
+
+def _told(key: EntryKey, said: Iterable[Fact | Attempt]) -> Told:
+    return gather(Event(*key, one) for one in said)[0]
 
 
 def add_fact(life: Life, fact: Fact, *, reusable: bool) -> bool:

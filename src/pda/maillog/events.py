@@ -275,7 +275,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     relay: str
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Our judgement of a failed attempt."""
 
     bounce_type: BounceType
@@ -312,7 +312,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return self.at // 1_000_000, record
 
 
-class Attempt(msgspec.Struct, frozen=True, gc=False):
+class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One delivery attempt: (queue entry, text, copy) is its identity."""
 
     digest: int
@@ -354,7 +354,7 @@ class State(IntEnum):
     """Not an outcome: the message goes on as another queue entry that is known here."""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False):
+class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What became of one recipient of a queue entry."""
 
     recipient: str
@@ -368,7 +368,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """Of the last failed attempt where the state is not a delivery."""
 
 
-class Stop(msgspec.Struct, frozen=True, gc=False):
+class Stop(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A rule held or threw away the message before this recipient was tried."""
 
     recipient: str
@@ -376,7 +376,7 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
     at: int
 
 
-class Summary(msgspec.Struct, frozen=True, gc=False):
+class Summary(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What the facts of one life of a queue entry say about the message."""
 
     born: int
@@ -414,6 +414,30 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     def goes_on(self) -> bool:
         """Whether the message is known to go on as another entry."""
         return self.requeued or bool(self.handed_on)
+
+
+class Alone(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What follows for a queue entry of which nothing else is known."""
+
+    summary: Summary
+    outcomes: dict[str, Outcome]
+    """By recipient, see `address_key`."""
+
+
+class Told(msgspec.Struct, gc=False, array_like=True):
+    """What some lines say about one queue entry, on its way to what is known of it."""
+
+    host: str
+    queue_id: str
+    facts: list[Fact]
+    attempts: list[Attempt]
+    alone: Alone | None = None
+    """Where it was worked out already."""
+
+    @property
+    def said(self) -> list[Fact | Attempt]:
+        """All of it."""
+        return [*self.facts, *self.attempts]
 
 
 class Life(msgspec.Struct):

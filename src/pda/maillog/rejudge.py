@@ -6,12 +6,12 @@ rule: whoever classifies is handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import msgspec
 
-from pda.maillog.events import Attempt, AttemptKey, Event, Failure, Life, Verdict
+from pda.maillog.events import Attempt, AttemptKey, Failure, Life, Told, Verdict
 
 Classify: TypeAlias = Callable[[Failure], Verdict]
 
@@ -39,11 +39,9 @@ def rejudge_life(life: Life, classify: Classify) -> set[AttemptKey]:
     return changed
 
 
-def rejudge_events(events: Sequence[Event], classify: Classify) -> list[Event]:
-    """Events that were read while other rules were in force."""
-    return [
-        msgspec.structs.replace(event, said=rejudged(event.said, classify))
-        if isinstance(event.said, Attempt)
-        else event
-        for event in events
-    ]
+def rejudge_told(told: Iterable[Told], classify: Classify) -> None:
+    """What was read while other rules were in force gets the verdicts of these."""
+    for one in told:
+        now = [rejudged(attempt, classify) for attempt in one.attempts]
+        if now != one.attempts:
+            one.attempts, one.alone = now, None

@@ -62,5 +62,4 @@ def failures(
 
 @lru_cache(4096)
 def _verdict(bounce_type: str, category: str, rule: str) -> Verdict:
-    values = {"bounce_type": bounce_type, "category": category, "rule": rule}
-    return msgspec.convert(values, Verdict)
+    return msgspec.convert((bounce_type, category, rule), Verdict)

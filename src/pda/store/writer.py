@@ -22,11 +22,11 @@ from pda.maillog.events import (
     Change,
     Delivery,
     EntryKey,
-    Event,
     Fact,
     Failure,
     Life,
     Outcome,
+    Told,
     Verdict,
     Wanted,
     is_reusable,
@@ -58,10 +58,8 @@ _T = TypeVar("_T")
 class Correlates(Protocol):
     """What the writer asks of whoever knows what lines mean together."""
 
-    def missing(self, events: Iterable[Event]) -> set[EntryKey]: ...
-    def add(
-        self, events: Sequence[Event], stored: Mapping[EntryKey, list[Life]]
-    ) -> list[Change]: ...
+    def missing(self, told: Iterable[Told]) -> set[EntryKey]: ...
+    def add(self, told: Iterable[Told], stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
     def wanted(self) -> Wanted: ...
     def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
     def judge_by(self, classify: Callable[[Failure], Verdict]) -> None: ...
@@ -121,14 +119,14 @@ class Writer:
         """The row of the newest queue entry."""
         return self._last_entry
 
-    def prepare(self, events: Sequence[Event]) -> Batch:
-        """Works out what these events change. Each batch is to be committed, in this order.
+    def prepare(self, told: Sequence[Told]) -> Batch:
+        """Works out what this changes. Each batch is to be committed, in this order.
 
         Where the database cannot be read (`DatabaseError`), it is to be called again for the same.
         """
         correlator = self._correlator
         if self._added is None:
-            self._added = correlator.add(events, self._load(correlator.missing(events)))
+            self._added = correlator.add(told, self._load(correlator.missing(told)))
         wanted = correlator.wanted()
         keys = wanted.keys | self._keys_of(wanted.message_ids)
         changes = self._added + correlator.join(self._load(keys))
@@ -468,9 +466,7 @@ def _life(key: EntryKey, entry_id: int, facts: list[Fact]) -> Life:
 def _read_verdicts(connection: Connection) -> dict[Verdict, int]:
     rows = connection.execute("SELECT id, bounce_type, category, rule FROM verdict").fetchall()
     return {
-        msgspec.convert(
-            {"bounce_type": bounce_type, "category": category, "rule": rule}, Verdict
-        ): _int(number)
+        msgspec.convert((bounce_type, category, rule), Verdict): _int(number)
         for number, bounce_type, category, rule in rows
     }
 
