@@ -104,7 +104,7 @@ class Store:
     def everything(self) -> dict[str, list[object]]:
         """All that must not depend on the order of arrival, in an order of its own."""
         asked = {
-            "attempts": "SELECT e.queue_id, a.digest, a.recipient, a.status, a.at FROM attempt a"
+            "attempts": "SELECT e.queue_id, a.digest, a.recipient, a.status, a.at FROM attempt_told a"
             " JOIN entry e ON e.id = a.entry_id",
             "outcomes": "SELECT e.queue_id, e.born, o.recipient, o.state, o.first_at, o.last_at,"
             " o.attempts FROM outcome o JOIN entry e ON e.id = o.entry_id",

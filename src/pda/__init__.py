@@ -19,12 +19,14 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/postfix.py    text → one record
         maillog/bounce/       a failure → a verdict, by rules (conf/bounce-rules.xml)
       ~
-      store/writer.py       a batch of events → rows, one transaction
+      store/writer.py       what was told → rows, one transaction
         maillog/correlate.py  what a queue id's lines say together; its lives; bounded memory
         maillog/lives.py      the lives of a queue id that is used again
         maillog/links.py chain.py   which queue entries are one message
         maillog/clients.py    which application sent it
         maillog/outcome.py    what became of each recipient
+        store/rows.py names.py facts.py terms.py   its rows; what comes again; what finds it
+        store/batch.py lives.py   rows into the database, and what was known out of it
       maillog/rejudge.py    what other rules change of what is known
     store/                SQLCipher; SQL lives here and nowhere else
       database.py           key, connections, pragmas, the write lock

@@ -28,8 +28,8 @@ from pda.maillog.events import Attempt, Event, Told
 from pda.maillog.pipeline import Pipeline, Source
 from pda.maillog.syslog import HeaderReader
 from pda.maillog.years import Years, first_moment, lacks_years, moment_reader
+from pda.store.batch import Batch
 from pda.store.imports import Import
-from pda.store.writer import Batch
 
 Report: TypeAlias = Callable[["ImportState"], None]
 Find: TypeAlias = Callable[[Callable[[int], bytes | None]], Import | None]

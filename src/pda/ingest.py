@@ -27,9 +27,10 @@ from pda.maillog.events import Event, Told
 from pda.maillog.pipeline import Pipeline, Rules, Source
 from pda.maillog.rejudge import Classify, rejudge_told
 from pda.receive import Lines
+from pda.store.batch import Batch
 from pda.store.database import DatabaseError
 from pda.store.imports import Import
-from pda.store.writer import Batch, Writer
+from pda.store.writer import Writer
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")

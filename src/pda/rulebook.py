@@ -30,8 +30,8 @@ from pda.maillog.bounce import proof
 from pda.maillog.bounce.rules import MAX_BYTES
 from pda.maillog.events import Failure
 from pda.store import verdicts
+from pda.store.batch import Judging
 from pda.store.database import Connection
-from pda.store.writer import Judging
 from pda.web.ports import RulesStatus
 
 log = logging.getLogger(__name__)

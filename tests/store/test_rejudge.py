@@ -19,9 +19,7 @@ from pda.maillog.correlate import gather
 from pda.maillog.events import Event
 from pda.maillog.pipeline import Pipeline
 from pda.maillog.rejudge import rejudge_told
-from pda.store import schema, verdicts
-from pda.store.database import find_key, open_writer
-from pda.store.writer import Judging
+from pda.store import verdicts
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
 from tests.support import NOW, RULES, Store, attempt, message
 
@@ -59,7 +57,7 @@ def judged(store: Store) -> dict[str, list[object]]:
     """All that follows from verdicts, in an order of its own."""
     asked = {
         "attempts": "SELECT e.queue_id, a.digest, a.copy, v.bounce_type, v.category, v.rule"
-        " FROM attempt a JOIN entry e ON e.id = a.entry_id"
+        " FROM attempt_told a JOIN entry e ON e.id = a.entry_id"
         " LEFT JOIN verdict v ON v.id = a.verdict_id",
         "outcomes": "SELECT e.queue_id, o.recipient, o.state, o.first_at, o.last_at, o.attempts,"
         " v.bounce_type, v.category, v.rule FROM outcome o JOIN entry e ON e.id = o.entry_id"
@@ -273,25 +271,10 @@ def test_hits_and_failures(tmp_path: Path) -> None:
         assert at
 
 
-def test_a_database_of_the_first_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        connection = open_writer(
-            tmp_path / "pda.db", find_key(tmp_path / "pda.db", tmp_path / "pda.key")
-        )
-        schema.migrate(connection)
-        connection.execute(
-            "INSERT INTO attempt VALUES (1, 1, 0, 7, 3, 'smtp', 'a@b', NULL, 'none', NULL, 1, NULL,"
-            " NULL, '5.1.1', 'bounced', '550 5.1.1 No such user', 1)"
-        )
-        connection.execute("INSERT INTO verdict VALUES (1, 'soft', 'old', 'old')")
-        connection.execute("INSERT INTO outcome VALUES (1, 'a@b', NULL, 3, 7, 7, 1, 1, 1)")
-        connection.close()
+def test_hits_are_counted_without_reading_the_attempts(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.writer.judging == Judging()
+    store.add(failing("4jXPlN1VQlzJbSD"))
     with store.reading() as reader:
-        ((verdict, count, at, _),) = verdicts.hits(reader)
         plan = reader.execute("EXPLAIN QUERY PLAN " + verdicts._HITS).fetchall()
-    assert (verdict.rule, count, at) == ("old", 1, 7)
-    assert "COVERING INDEX attempt_verdict" in str(plan)
+    assert "SCAN attempt USING COVERING INDEX attempt_failure" in str(plan)
     store.close()

@@ -25,7 +25,7 @@ from isal import isal_zlib
 
 from pda.backfill.order import named_time
 
-PIECE: Final = 256 * 1024
+PIECE: Final = 1024 * 1024
 DAMAGED: Final[Any] = (
     OSError, EOFError, zlib.error, isal_zlib.error, lzma.LZMAError, zstandard.ZstdError,
 )  # fmt: skip

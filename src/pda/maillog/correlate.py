@@ -151,8 +151,18 @@ class Correlator:
         life = begun(told, self._clients)
         attempts = list(life.attempts.values())
         self._touched.append(Touched(life, attempts, named=True))
-        outcomes, added = list(life.outcomes.items()), len(attempts)
-        return [life], [Change(life, True, attempts, [], outcomes, [], added=added)]
+        change = Change(
+            life=life,
+            summary=True,
+            attempts=attempts,
+            gone=[],
+            outcomes=list(life.outcomes.items()),
+            gone_outcomes=[],
+            added=len(attempts),
+            recipients=list(life.outcomes),
+            named=True,
+        )
+        return [life], [change]
 
     def _take(
         self, life: Life, new: list[Fact | Attempt], gone: list[Attempt], *, lost: bool = False
@@ -168,19 +178,15 @@ class Correlator:
                 attempts[attempt.digest, attempt.copy] = attempt
         if not (facts or attempts or gone):
             return []
-        before = life.summary.message_id if life.summary else ""
         added = len(life.attempts) - had
         change = self._change(life, facts, list(attempts.values()), gone, added)
-        assert life.summary is not None
-        self._touched.append(
-            Touched(life, change.attempts, named=life.summary.message_id != before)
-        )
+        self._touched.append(Touched(life, change.attempts, named=change.named))
         return [change]
 
     def _change(
         self, life: Life, facts: bool, attempts: list[Attempt], gone: list[Attempt], added: int = 0
     ) -> Change:
-        before = life.summary
+        before, known = life.summary, life.outcomes
         if facts or before is None or gone or any(arrived(a) < before.born for a in attempts):
             life.summary = summarise(life, self._clients)
         now = life.summary
@@ -197,6 +203,9 @@ class Correlator:
             outcomes=changed,
             gone_outcomes=lost,
             added=added,
+            recipients=[recipient for recipient, _ in changed if recipient not in known],
+            named=before is None
+            or (before.message_id, before.msg_id) != (now.message_id, now.msg_id),
         )
 
     def _regroup(
@@ -394,6 +403,6 @@ def _touched_outcomes(
         attempts = [a for a in attempts if address_key(a.delivery.recipient) in touched]
     now = outcomes(attempts, summary)
     changed = [item for item in now.items() if life.outcomes.get(item[0]) != item[1]]
-    life.outcomes |= now
+    life.outcomes = life.outcomes | now
     unknown = life.outcomes.pop("", None) if now else None
     return changed, [] if unknown is None else [""]

@@ -489,6 +489,10 @@ class Change(msgspec.Struct, frozen=True):
     """Nothing is left of this life."""
     added: int = 0
     """How many attempts more it has now."""
+    recipients: list[str] = []
+    """As compared, of whom nothing was known before."""
+    named: bool = False
+    """Whether its Message-ID has just become known."""
 
 
 # Short ids are `%05X` microseconds + `%lX` inode (global/mail_queue.c): no other alphabet has only
@@ -498,6 +502,8 @@ _SHORT = re.compile(r"[0-9A-F]{6,21}")
 
 def is_reusable(queue_id: str) -> bool:
     """Whether this id can name another message later."""
+    if not (queue_id.isupper() or queue_id.isdecimal()):
+        return False  # as most long ones
     return _SHORT.fullmatch(queue_id) is not None
 
 

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 import msgspec
 
 from pda.maillog.events import State, address_key
+from pda.store import terms
 from pda.store.database import Connection, Value
 
 
@@ -149,10 +150,10 @@ _T = TypeVar("_T")
 _Where: TypeAlias = tuple[str, list[Value]]
 _Make: TypeAlias = Callable[..., _T]
 
-# The unary plus keeps it to the few attempts of the entry: a recipient may have very many.
+# A failure has its reply in `reason`.
 _DEFERRED_BEFORE = """
     (a.status = 'sent' AND EXISTS (SELECT 1 FROM attempt d WHERE d.entry_id = a.entry_id
-        AND +d.recipient = a.recipient AND d.status <> 'sent' AND d.at <= a.at))
+        AND d.recipient = a.recipient AND d.reason_id IS NOT NULL AND d.at <= a.at))
 """
 _KINDS: dict[Kind, str] = {
     "all": "",
@@ -160,16 +161,17 @@ _KINDS: dict[Kind, str] = {
     "undetermined": "'undetermined' IN (v.bounce_type, v.category)",
 }
 _ATTEMPTS = f"""
-SELECT a.at, h.name, e.queue_id, c.name, e.message_id, e.msg_id, e.sender, a.recipient, a.orig_to,
-    a.relay, a.delay, a.dsn, a.status, a.reason, v.bounce_type, v.category, v.rule,
+SELECT a.at, h.name, e.queue_id, c.name, e.message_id, coalesce(e.msg_id, ''), e.sender,
+    a.recipient, a.orig_to, a.relay, a.delay, a.dsn, a.status, a.reason, v.bounce_type,
+    v.category, v.rule,
     {_DEFERRED_BEFORE}
-FROM attempt a JOIN entry e ON e.id = a.entry_id JOIN host h ON h.id = e.host_id
+FROM attempt_told a JOIN entry e ON e.id = a.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = a.verdict_id
 """
 _OUTCOMES = """
-SELECT o.first_at, o.last_at, h.name, e.queue_id, e.origin, c.name, e.message_id, e.msg_id,
-    e.sender, coalesce(o.address, o.recipient), o.state, o.attempts, v.bounce_type, v.category,
-    v.rule, o.change
+SELECT o.first_at, o.last_at, h.name, e.queue_id, coalesce(e.origin, ''), c.name, e.message_id,
+    coalesce(e.msg_id, ''), e.sender, coalesce(o.address, o.recipient), o.state, o.attempts,
+    v.bounce_type, v.category, v.rule, o.change
 FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = o.verdict_id
 """
@@ -178,8 +180,9 @@ _BOUNCED = ", ".join(
     f"{state:d}" for state in (State.SOFT_BOUNCE, State.HARD_BOUNCE, State.UNDETERMINED_BOUNCE)
 )
 _MESSAGES = f"""
-SELECT e.born, h.name, e.queue_id, c.name, e.claimed_id, e.message_id, e.msg_id, e.sender, e.size,
-    e.nrcpt, e.expired_at, e.removed_at, count(o.recipient), coalesce(sum(o.attempts), 0),
+SELECT e.born, h.name, e.queue_id, c.name, coalesce(e.claimed_id, ''), e.message_id,
+    coalesce(e.msg_id, ''), e.sender, e.size, e.nrcpt, e.expired_at, e.removed_at,
+    count(o.recipient), coalesce(sum(o.attempts), 0),
     coalesce(sum(o.state IN ({_DELIVERED})), 0), coalesce(sum(o.state IN ({_BOUNCED})), 0)
 FROM entry e JOIN host h ON h.id = e.host_id JOIN client c ON c.id = e.client_id
     LEFT JOIN outcome o ON o.entry_id = e.id
@@ -192,9 +195,9 @@ SELECT o.last_at, h.name, e.queue_id, c.name, a.recipient, o.state, o.attempts,
     v.bounce_type, v.category, a.status, a.relay, a.reason
 FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id JOIN verdict v ON v.id = o.verdict_id
-    JOIN attempt a ON a.entry_id = o.entry_id AND (a.digest, a.copy) = (
+    JOIN attempt_told a ON a.entry_id = o.entry_id AND (a.digest, a.copy) = (
         SELECT l.digest, l.copy FROM attempt l WHERE l.entry_id = o.entry_id
-            AND +l.recipient = coalesce(o.address, o.recipient) AND l.verdict_id IS NOT NULL
+            AND l.recipient = coalesce(o.address, o.recipient) AND l.reason_id IS NOT NULL
         ORDER BY l.at DESC LIMIT 1)
 WHERE c.name = coalesce(?, c.name) ORDER BY o.change DESC LIMIT ?
 """
@@ -202,7 +205,7 @@ WHERE c.name = coalesce(?, c.name) ORDER BY o.change DESC LIMIT ?
 
 def attempts(connection: Connection, wanted: Filter, kind: Kind = "all") -> list[AttemptRow]:
     """Delivery attempts, oldest first."""
-    where, values = _where(wanted, "a.at", ("a.recipient", wanted.recipient))
+    where, values = _where(wanted, "a.at", "a.recipient = ?")
     where = _and(where, _KINDS[kind])
     order = " ORDER BY a.at, e.queue_id, e.message_id, a.recipient"
     rows = connection.execute(_ATTEMPTS + where + order + _limit(wanted), values).fetchall()
@@ -217,7 +220,7 @@ def outcomes(
 
     An entry whose message goes on as another one has no outcome of its own, unless asked for.
     """
-    where, values = _where(wanted, "o.last_at", _recipient(wanted))
+    where, values = _where(wanted, "o.last_at", "o.recipient = ?")
     of_state = f"o.state <> {State.HANDED_ON:d}" if state is None else f"o.state = {state:d}"
     where = _and(where, of_state)
     order = " ORDER BY o.last_at, e.queue_id, e.message_id, o.recipient"
@@ -227,7 +230,7 @@ def outcomes(
 
 def messages(connection: Connection, wanted: Filter) -> list[MessageRow]:
     """Queue entries, oldest first."""
-    where, values = _where(wanted, "e.born", _recipient(wanted))
+    where, values = _where(wanted, "e.born", "o.recipient = ?")
     order = " GROUP BY e.id ORDER BY e.born, e.queue_id"
     rows = connection.execute(_MESSAGES + where + order + _limit(wanted), values).fetchall()
     return [_made(MessageRow, row) for row in rows]
@@ -271,7 +274,7 @@ def totals(connection: Connection, client: str | None = None) -> Totals:
         f"SELECT (SELECT count(*) FROM entry WHERE {own}),"
         f" (SELECT count(*) FROM attempt {of_entries}),"
         f" (SELECT count(*) FROM outcome {of_entries}),"
-        "  (SELECT count(*) FROM entry WHERE msg_id = '' AND client_id IN"
+        "  (SELECT count(*) FROM entry WHERE msg_id IS NULL AND client_id IN"
         f"   (SELECT id FROM client WHERE name <> '') AND {own}),"
         f" (SELECT count(*) FROM entry WHERE message_id <> '' AND {own})",
         values,
@@ -309,16 +312,8 @@ def users(connection: Connection) -> list[UserRow]:
     return [_made(UserRow, row) for row in rows]
 
 
-# Two indexes; one condition on two columns would use neither.
-_OF_MESSAGE = """e.id IN (WITH wanted (id) AS (SELECT ?)
-    SELECT entry.id FROM entry, wanted WHERE message_id = wanted.id
-    UNION SELECT entry.id FROM entry, wanted WHERE msg_id = wanted.id AND msg_id <> '')"""
-
-
-def _recipient(wanted: Filter) -> tuple[str, Value]:
-    """Outcomes are kept under the recipient as compared."""
-    recipient = wanted.recipient
-    return "o.recipient", recipient if recipient is None else address_key(recipient)
+_FOUND = f"e.id IN ({terms.FIND})"
+_OF_MESSAGE = f"{_FOUND} AND ? IN (e.message_id, e.msg_id)"
 
 
 def _own(client: str | None) -> tuple[str, str, list[Value]]:
@@ -329,20 +324,29 @@ def _own(client: str | None) -> tuple[str, str, list[Value]]:
     return own, f"WHERE entry_id IN (SELECT id FROM entry WHERE {own})", [client]
 
 
-def _where(wanted: Filter, at: str, recipient: tuple[str, Value]) -> _Where:
-    conditions: list[tuple[str, Value]] = [
-        ("c.name = ?", wanted.client),
-        (f"{recipient[0]} = ?", recipient[1]),
-        ("e.queue_id = ?", wanted.queue_id),
-        (f"{at} >= ?", wanted.since),
-        (f"{at} <= ?", wanted.until),
+def _where(wanted: Filter, at: str, of_recipient: str) -> _Where:
+    """Conditions; attempts have a recipient as logged, outcomes as compared."""
+    used: list[tuple[str, list[Value]]] = [
+        (sql, [value])
+        for sql, value in (
+            ("c.name = ?", wanted.client),
+            ("e.queue_id = ?", wanted.queue_id),
+            (f"{at} >= ?", wanted.since),
+            (f"{at} <= ?", wanted.until),
+        )
+        if value is not None
     ]
-    used = [(sql, value) for sql, value in conditions if value is not None]
+    if wanted.recipient is not None:
+        key = address_key(wanted.recipient)
+        exact = wanted.recipient if of_recipient.startswith("a.") else key
+        found: list[Value] = [terms.term("recipient", key), exact]
+        used.append((f"{_FOUND} AND {of_recipient}", found))
     if wanted.msg_id is not None:
-        used += [(_OF_MESSAGE, wanted.msg_id)]
+        used.append((_OF_MESSAGE, [terms.term("message-id", wanted.msg_id), wanted.msg_id]))
     if not used:
         return "", []
-    return "WHERE " + " AND ".join(sql for sql, _ in used), [value for _, value in used]
+    where = "WHERE " + " AND ".join(sql for sql, _ in used)
+    return where, [value for _, values in used for value in values]
 
 
 def _and(where: str, condition: str) -> str:

@@ -47,13 +47,23 @@ def migrate(connection: Connection) -> None:
 
 
 def _first(database: Database) -> None:
-    """Names are kept once; attempts and outcomes are clustered by their queue entry."""
+    """What comes again and again is kept once; what belongs to a queue entry stands together.
+
+    Rows are added at the end of their tables, and index entries at the end of few places: so the
+    millionth line is written as fast as the first one. What would scatter (addresses, Message-IDs)
+    is looked up by `term`.
+    """
     for table in ("host", "client"):
         database.table(table).create({"id": int, "name": str}, pk="id", not_null={"name"})
         database.table(table).create_index(["name"], unique=True)
     database.table("verdict").create(
         {"id": int, "bounce_type": str, "category": str, "rule": str}, pk="id"
     )
+    database.table("manner").create(
+        {"id": int, "program": str, "status": str, "dsn": str, "verdict_id": int}, pk="id"
+    )
+    for table in ("relay", "reason"):  # a text may stand there several times: no index to find it
+        database.table(table).create({"id": int, "name": str}, pk="id", not_null={"name"})
     database.table("meta").create({"name": str, "value": int}, pk="name")
     database.table("user").create(
         {"name": str, "password_hash": str, "role": str, "client_id": str, "created_at": int},
@@ -68,23 +78,42 @@ def _first(database: Database) -> None:
     )  # fmt: skip
     database.table("entry").create_index(["queue_id", "host_id"])
     database.table("entry").create_index(["client_id", "born"])
-    database.table("entry").create_index(["message_id"])
-    database.execute("CREATE INDEX entry_msg_id ON entry (msg_id) WHERE msg_id <> ''")
-    database.execute(_ATTEMPT)
-    database.execute("CREATE INDEX attempt_recipient ON attempt (recipient, at)")
-    database.execute(_OUTCOME)
+    for statement in (_TERM, _ATTEMPT, _ATTEMPT_TOLD, _OUTCOME):
+        database.execute(statement)
     database.execute("CREATE UNIQUE INDEX outcome_change ON outcome (change)")
-    database.execute("CREATE INDEX outcome_recipient ON outcome (recipient)")
+    database.execute(
+        "CREATE INDEX attempt_failure ON attempt (manner_id, at, reason_id) WHERE reason_id IS NOT NULL"
+    )
+    database.table("judging").create(
+        {"id": int, "digest": str, "done_to": int, "changed": int, "finished_at": int}, pk="id"
+    )
 
 
+# Hashes of what an entry can be found by (see `terms`), in pieces that fit into memory: the last
+# one alone is written to.
+_TERM = """
+CREATE TABLE term (
+    piece INTEGER NOT NULL, hash INTEGER NOT NULL, entry_id INTEGER NOT NULL,
+    PRIMARY KEY (piece, hash, entry_id)
+) WITHOUT ROWID
+"""
+# The reply of a failure comes again and stands in `reason`, that of a success hardly ever.
 _ATTEMPT = """
 CREATE TABLE attempt (
     entry_id INTEGER NOT NULL, digest INTEGER NOT NULL, copy INTEGER NOT NULL,
-    at INTEGER NOT NULL, grade INTEGER NOT NULL, program TEXT NOT NULL, recipient TEXT NOT NULL,
-    orig_to TEXT, relay TEXT NOT NULL, conn_use INTEGER, delay REAL NOT NULL, delays TEXT,
-    tls TEXT, dsn TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL, verdict_id INTEGER,
+    at INTEGER NOT NULL, grade INTEGER NOT NULL, manner_id INTEGER NOT NULL,
+    recipient TEXT NOT NULL, orig_to TEXT, relay_id INTEGER NOT NULL, conn_use INTEGER,
+    delay REAL NOT NULL, delays TEXT, tls TEXT, reason_id INTEGER, reply TEXT,
     PRIMARY KEY (entry_id, digest, copy)
 ) WITHOUT ROWID
+"""
+_ATTEMPT_TOLD = """
+CREATE VIEW attempt_told AS
+SELECT a.entry_id, a.digest, a.copy, a.at, a.grade, m.program, a.recipient, a.orig_to,
+    r.name AS relay, a.conn_use, a.delay, a.delays, a.tls, m.dsn, m.status,
+    coalesce(a.reply, t.name, '') AS reason, m.verdict_id
+FROM attempt a JOIN manner m ON m.id = a.manner_id JOIN relay r ON r.id = a.relay_id
+    LEFT JOIN reason t ON t.id = a.reason_id
 """
 _OUTCOME = """
 CREATE TABLE outcome (
@@ -96,14 +125,4 @@ CREATE TABLE outcome (
 """
 
 
-def _judging(database: Database) -> None:
-    """How far history was judged by which rules; failures can be found by their verdict."""
-    database.table("judging").create(
-        {"id": int, "digest": str, "done_to": int, "changed": int, "finished_at": int}, pk="id"
-    )
-    database.execute(
-        "CREATE INDEX attempt_verdict ON attempt (verdict_id, at) WHERE verdict_id IS NOT NULL"
-    )
-
-
-MIGRATIONS: list[Callable[[Database], None]] = [_first, _judging]
+MIGRATIONS: list[Callable[[Database], None]] = [_first]

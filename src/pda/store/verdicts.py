@@ -18,20 +18,26 @@ from pda.store.database import Connection
 _AT_A_TIME = 2000
 
 _HITS = """
-SELECT v.bounce_type, v.category, v.rule, h.hits, h.last_at,
-    (SELECT a.reason FROM attempt a WHERE a.verdict_id = v.id ORDER BY a.at DESC LIMIT 1)
-FROM (SELECT verdict_id, count(*) AS hits, max(at) AS last_at FROM attempt
-      WHERE verdict_id IS NOT NULL GROUP BY verdict_id) h
-    JOIN verdict v ON v.id = h.verdict_id
+SELECT v.bounce_type, v.category, v.rule, sum(h.hits), max(h.last_at), (
+    SELECT r.name FROM manner m CROSS JOIN attempt a ON a.manner_id = m.id
+        JOIN reason r ON r.id = a.reason_id
+    WHERE m.verdict_id = v.id ORDER BY a.at DESC LIMIT 1)
+FROM (SELECT manner_id, count(*) AS hits, max(at) AS last_at FROM attempt
+      WHERE reason_id IS NOT NULL GROUP BY manner_id) h
+    JOIN manner m ON m.id = h.manner_id JOIN verdict v ON v.id = m.verdict_id
+GROUP BY v.id
 """
 # CROSS JOIN fixes the order: through the table as it lies, or through the few that are wanted.
 _FAILURES = """
 SELECT a.reason, a.dsn, a.status, a.relay, a.at, v.bounce_type, v.category, v.rule
-FROM attempt a CROSS JOIN verdict v ON v.id = a.verdict_id
+FROM attempt_told a CROSS JOIN verdict v ON v.id = a.verdict_id
 """
 _UNCLASSIFIED = """
-SELECT a.reason, a.dsn, a.status, a.relay, a.at, v.bounce_type, v.category, v.rule
-FROM verdict v CROSS JOIN attempt a ON a.verdict_id = v.id WHERE v.category = 'undetermined'
+SELECT r.name, m.dsn, m.status, l.name, a.at, v.bounce_type, v.category, v.rule
+FROM verdict v CROSS JOIN manner m ON m.verdict_id = v.id
+    CROSS JOIN attempt a ON a.manner_id = m.id AND a.reason_id IS NOT NULL
+    JOIN reason r ON r.id = a.reason_id JOIN relay l ON l.id = a.relay_id
+WHERE v.category = 'undetermined'
 """
 
 

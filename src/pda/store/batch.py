@@ -1,0 +1,96 @@
+"""The rows that one transaction writes, and how they are written.
+
+Owns every statement that writes what lines say. Knows no value of `maillog`.
+
+The driver asks protocols for None and bytes at every value it binds, which takes longer than the
+row itself: NULL is written as NULLIF(?, …), and an octet string is bound as a bytearray.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pda.store import imports
+from pda.store.database import Connection, Row
+from pda.store.imports import Import
+
+_NEW = {
+    "host": "INSERT INTO host VALUES (?, ?)",
+    "client": "INSERT INTO client VALUES (?, ?)",
+    "relay": "INSERT INTO relay VALUES (?, ?)",
+    "reason": "INSERT INTO reason VALUES (?, ?)",
+    "verdict": "INSERT INTO verdict VALUES (?, ?, ?, ?)",
+    "manner": "INSERT INTO manner VALUES (?, ?, ?, ?, ?)",
+}
+_PUT_ENTRY = """
+INSERT OR REPLACE INTO entry VALUES (
+    ?, ?, ?, ?, ?, NULLIF(?, ''), ?, NULLIF(?, ''), ?, ?, ?, ?, ?, NULLIF(?, ''), ?
+)
+"""
+_PUT_ATTEMPT = """
+INSERT OR REPLACE INTO attempt VALUES (
+    ?, ?, ?, ?, ?, ?, ?, NULLIF(?, ''), ?, NULLIF(?, 0), ?, NULLIF(?, ''), NULLIF(?, ''),
+    NULLIF(?, 0), NULLIF(?, '')
+)
+"""
+_PUT_OUTCOME = """
+INSERT OR REPLACE INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
+"""
+_PUT_TERM = "INSERT OR IGNORE INTO term VALUES (?, ?, ?)"
+
+
+class Judging(msgspec.Struct, frozen=True):
+    """How far what is stored was judged by the rules of a list."""
+
+    digest: str = ""
+    done_to: int = 0
+    """The last entry (its row) that was looked at."""
+    changed: int = 0
+    """Attempts that got another verdict."""
+    finished_at: int = 0
+    """µs since the epoch; 0 while there is more."""
+
+
+class Batch(msgspec.Struct):
+    """Rows that one transaction writes."""
+
+    names: list[tuple[str, Row]] = []
+    """Table and row."""
+    entries: list[Row] = []
+    vacated: list[Row] = []
+    """Ids of entries that turned out to be part of others."""
+    attempts: dict[tuple[int, int, int], Row | None] = {}
+    outcomes: dict[tuple[int, str], Row | None] = {}
+    """None: the row has to go."""
+    terms: list[tuple[int, int, int]] = []
+    last_change: int = 0
+    imported: Import | None = None
+    judging: Judging | None = None
+    new_attempts: int = 0
+    """Those that were not known, or are better known now."""
+    added_attempts: int = 0
+    """Those that were not known."""
+
+
+def execute(connection: Connection, batch: Batch) -> None:
+    """Writes the rows of a batch within a transaction that is open."""
+    many = connection.executemany
+    for table, row in batch.names:
+        connection.execute(_NEW[table], row)
+    for table, column in (("entry", "id"), ("attempt", "entry_id"), ("outcome", "entry_id")):
+        many(f"DELETE FROM {table} WHERE {column}=?", batch.vacated)
+    many(_PUT_ENTRY, batch.entries)
+    # In the order of their keys: pages fill up one after the other, and are touched once.
+    gone = [key for key, row in batch.attempts.items() if row is None]
+    many("DELETE FROM attempt WHERE entry_id=? AND digest=? AND copy=?", gone)
+    many(_PUT_ATTEMPT, [row for _, row in sorted(batch.attempts.items()) if row is not None])
+    gone_outcomes = [key for key, row in batch.outcomes.items() if row is None]
+    many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", gone_outcomes)
+    many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
+    many(_PUT_TERM, sorted(batch.terms))
+    if batch.imported is not None:
+        imports.put(connection, batch.imported)
+    if batch.judging is not None:
+        row = msgspec.structs.astuple(batch.judging)
+        connection.execute("INSERT OR REPLACE INTO judging VALUES (1, ?, ?, ?, ?)", row)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('change', ?)", (batch.last_change,))

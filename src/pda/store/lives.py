@@ -1,0 +1,126 @@
+"""Rows → what was known of queue entries when they were stored.
+
+Owns reading entries back with their facts and attempts, for the writer. Raises `DatabaseError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from pda.maillog.events import Attempt, Delivery, EntryKey, Life, is_reusable
+from pda.store.database import Connection, Value
+from pda.store.names import number_of
+from pda.store.rows import Rows
+from pda.store.terms import find_any, term
+
+_MOST_PARAMETERS = 500
+_MOST_HOPS = 20
+_T = TypeVar("_T")
+
+
+class StoredLives:
+    """The queue entries of one database."""
+
+    def __init__(self, connection: Connection, rows: Rows) -> None:
+        self._connection = connection
+        self._rows = rows
+
+    def of_keys(self, keys: Collection[EntryKey]) -> dict[EntryKey, list[Life]]:
+        """What is stored of these entries; of each there may be several lives."""
+        named = self._lives("queue_id", {queue_id for _, queue_id in keys})
+        stored: dict[EntryKey, list[Life]] = {}
+        wanted = [life for life in named if (life.host, life.queue_id) in keys]
+        for life in self._with_attempts(wanted).values():
+            stored.setdefault((life.host, life.queue_id), []).append(life)
+        return stored
+
+    def of_numbers(self, numbers: Collection[int]) -> dict[int, Life]:
+        """The lives with these rows."""
+        return self._with_attempts(self._lives("id", numbers))
+
+    def keys_of(self, message_ids: Collection[str]) -> set[EntryKey]:
+        """The last entries with these Message-IDs.
+
+        The sender chooses the Message-ID: more entries with one than a way has hops are no way.
+        """
+        found: dict[str, list[EntryKey]] = {}
+        for some in _slices(message_ids):
+            rows = self._connection.execute(
+                "SELECT message_id, host_id, queue_id FROM entry"
+                f" WHERE id IN ({find_any(len(some))}) ORDER BY id",
+                [term("message-id", message_id) for message_id in some],
+            ).fetchall()
+            for message_id, host_id, queue_id in rows:
+                key = self._rows.hosts.name(number_of(host_id)), str(queue_id)
+                found.setdefault(str(message_id), []).append(key)
+        return {key for one in message_ids for key in found.get(one, [])[-_MOST_HOPS:]}
+
+    def _lives(self, column: str, values: Collection[Value]) -> Iterator[Life]:
+        """The entries whose column has one of these values, with their facts."""
+        for some in _slices(values):
+            rows = self._connection.execute(
+                "SELECT id, host_id, queue_id, facts FROM entry"
+                f" WHERE {column} IN ({_marks(some)})",
+                some,
+            ).fetchall()
+            for entry_id, host_id, queue_id, facts in rows:
+                host, reusable = (
+                    self._rows.hosts.name(number_of(host_id)),
+                    is_reusable(str(queue_id)),
+                )
+                life = Life(host, str(queue_id), {}, {}, entry_id=number_of(entry_id))
+                life.facts = {
+                    fact.key(reusable=reusable): fact for fact in self._rows.facts.unpack(facts)
+                }
+                yield life
+
+    def _with_attempts(self, found: Iterable[Life]) -> dict[int, Life]:
+        """Lives with their attempts, by their rows."""
+        lives = {life.entry_id: life for life in found}
+        for numbers in _slices(lives):
+            rows = self._connection.execute(
+                f"SELECT * FROM attempt_told WHERE entry_id IN ({_marks(numbers)})", numbers
+            ).fetchall()
+            for row in rows:
+                attempt = self._attempt(row)
+                lives[number_of(row[0])].attempts[attempt.digest, attempt.copy] = attempt
+        return lives
+
+    def _attempt(self, row: tuple[Value, ...]) -> Attempt:
+        digest, copy, at, grade, program, recipient, orig_to, relay, conn_use, *rest = row[1:]
+        delay, delays, tls, dsn, status, reason, verdict_id = rest
+        delivery = Delivery(
+            recipient=str(recipient),
+            relay=str(relay),
+            delay=float(delay or 0),
+            status=str(status),
+            reason=str(reason),
+            dsn=str(dsn),
+            delays=str(delays or ""),
+            conn_use=number_of(conn_use or 0),
+            orig_to=str(orig_to or ""),
+            tls=str(tls or ""),
+        )
+        verdict = self._rows.verdicts.verdict(number_of(verdict_id)) if verdict_id else None
+        return Attempt(
+            digest=number_of(digest),
+            copy=number_of(copy),
+            at=number_of(at),
+            grade=number_of(grade),
+            program=str(program),
+            delivery=delivery,
+            verdict=verdict,
+        )
+
+
+def _slices(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """At most as many at a time as one statement takes."""
+    rest = iter(items)
+    while part := list(islice(rest, _MOST_PARAMETERS)):
+        yield part
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))

@@ -1,0 +1,132 @@
+"""What comes again and again, under a number.
+
+Owns the numbers. New names go into the batch that needs them first, in front of its rows.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from pda.maillog.events import Verdict
+from pda.store.database import Connection, Row
+
+_T = TypeVar("_T")
+_REMEMBERED = 20_000
+
+
+class Manner(msgspec.Struct, frozen=True, gc=False):
+    """How an attempt went, as many did."""
+
+    program: str
+    status: str
+    dsn: str
+    verdict_id: int
+
+
+class NewNames(Protocol):
+    """Where new names are put."""
+
+    names: list[tuple[str, Row]]
+    """Table and row."""
+
+
+class Names:
+    """Few names that are all remembered, each once."""
+
+    def __init__(self, table: str, connection: Connection) -> None:
+        rows = connection.execute(f"SELECT name, id FROM {table}").fetchall()
+        self._table = table
+        self._numbers = {str(name): number_of(number) for name, number in rows}
+        self._names = {number: name for name, number in self._numbers.items()}
+
+    def number(self, name: str, new: NewNames) -> int:
+        """The number of a name."""
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self._numbers) + 1
+            self._names[number] = name
+            new.names.append((self._table, (number, name)))
+        return number
+
+    def name(self, number: int) -> str:
+        """The name of a number."""
+        return self._names[number]
+
+
+class Texts:
+    """Any number of texts, of which those that came last are remembered."""
+
+    def __init__(self, table: str, connection: Connection) -> None:
+        rows = connection.execute(
+            f"SELECT name, id FROM {table} ORDER BY id DESC LIMIT {_REMEMBERED // 2}"
+        ).fetchall()
+        self._table = table
+        self._numbers = {str(name): number_of(number) for name, number in reversed(rows)}
+        self._last = max(self._numbers.values(), default=0)
+
+    def number(self, text: str, new: NewNames) -> int:
+        """A number of a text."""
+        number = self._numbers.get(text)
+        if number is None:
+            if len(self._numbers) >= _REMEMBERED:
+                self._numbers = dict(list(self._numbers.items())[_REMEMBERED // 2 :])
+            self._last += 1
+            number = self._numbers[text] = self._last
+            new.names.append((self._table, (number, text)))
+        return number
+
+
+class Verdicts:
+    """All verdicts that were ever given, and the manners of attempts that had them."""
+
+    def __init__(self, connection: Connection) -> None:
+        rows = connection.execute("SELECT bounce_type, category, rule, id FROM verdict").fetchall()
+        self._verdicts = {
+            msgspec.convert(verdict, Verdict): number_of(number) for *verdict, number in rows
+        }
+        self._by_number = {number: verdict for verdict, number in self._verdicts.items()}
+        rows = connection.execute(
+            "SELECT program, status, dsn, coalesce(verdict_id, 0), id FROM manner"
+        ).fetchall()
+        self._manners = {
+            Manner(str(program), str(status), str(dsn), number_of(verdict_id)): number_of(number)
+            for program, status, dsn, verdict_id, number in rows
+        }
+
+    def number(self, verdict: Verdict | None, new: NewNames) -> int:
+        """The number of a verdict; 0 of none."""
+        if verdict is None:
+            return 0
+        number = self._verdicts.get(verdict)
+        if number is None:
+            number = self._verdicts[verdict] = len(self._verdicts) + 1
+            self._by_number[number] = verdict
+            row = number, verdict.bounce_type, verdict.category, verdict.rule
+            new.names.append(("verdict", row))
+        return number
+
+    def known(self, verdict: Verdict) -> int | None:
+        """The number of a verdict, if it was ever given."""
+        return self._verdicts.get(verdict)
+
+    def verdict(self, number: int) -> Verdict:
+        """The verdict of a number."""
+        return self._by_number[number]
+
+    def manner(self, manner: Manner, new: NewNames) -> int:
+        """The number of a manner."""
+        number = self._manners.get(manner)
+        if number is None:
+            number = self._manners[manner] = len(self._manners) + 1
+            verdict_id = manner.verdict_id or None
+            row = number, manner.program, manner.status, manner.dsn, verdict_id
+            new.names.append(("manner", row))
+        return number
+
+
+def number_of(value: object) -> int:
+    """A number out of the database."""
+    assert isinstance(value, int)
+    return value

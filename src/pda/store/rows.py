@@ -1,0 +1,147 @@
+"""Changes of what is known → rows.
+
+Owns the columns of entries, attempts, outcomes and terms, and the numbers of entries and changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pda.maillog.events import Attempt, Change, Life, Outcome, Verdict
+from pda.store.batch import Batch
+from pda.store.database import Connection, Row
+from pda.store.facts import PackedFacts
+from pda.store.names import Manner, Names, Texts, Verdicts, number_of
+from pda.store.terms import PIECE_BITS, domain_term, term
+
+
+class Rows:
+    """Makes rows for one database."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.hosts = Names("host", connection)
+        self.clients = Names("client", connection)
+        self.verdicts = Verdicts(connection)
+        self.facts = PackedFacts()
+        self._relays = Texts("relay", connection)
+        self._reasons = Texts("reason", connection)
+        self.last_entry = _number(connection, "SELECT max(id) FROM entry")
+        """The row of the newest queue entry."""
+        self.last_change = _number(connection, "SELECT value FROM meta WHERE name = 'change'")
+
+    def batch(self, changes: list[Change]) -> Batch:
+        """What these changes write."""
+        batch = Batch()
+        entries: dict[int, Life] = {}
+        for change in changes:
+            self._add(batch, change)
+            if change.summary:
+                entries[id(change.life)] = change.life
+        batch.entries = [self._entry(batch, life) for life in entries.values()]
+        batch.last_change = self.last_change
+        return batch
+
+    def _add(self, batch: Batch, change: Change) -> None:
+        life = change.life
+        batch.added_attempts += change.added
+        if change.vacated:
+            batch.vacated.append((life.entry_id,))
+            return
+        if not life.entry_id:
+            self.last_entry += 1
+            life.entry_id = self.last_entry
+        number = life.entry_id
+        for attempt_key in change.gone:
+            batch.attempts[(number, *attempt_key)] = None
+        for attempt in change.attempts:
+            key = number, attempt.digest, attempt.copy
+            batch.attempts[key] = self.attempt(batch, number, attempt)
+        for recipient in change.gone_outcomes:
+            batch.outcomes[number, recipient] = None
+        for recipient, outcome in change.outcomes:
+            batch.outcomes[number, recipient] = self.outcome(batch, number, recipient, outcome)
+        batch.terms += _terms(change)
+        batch.new_attempts += len(change.attempts)
+
+    def _entry(self, batch: Batch, life: Life) -> Row:
+        summary = life.summary
+        assert summary is not None
+        return (
+            life.entry_id,
+            self.hosts.number(life.host, batch),
+            life.queue_id,
+            summary.born,
+            self.clients.number(summary.client_id, batch),
+            summary.claimed_id,
+            summary.message_id,
+            summary.msg_id,
+            summary.sender,
+            summary.size,
+            summary.nrcpt,
+            summary.expired_at,
+            summary.removed_at,
+            summary.origin,
+            bytearray(self.facts.pack(list(life.facts.values()))),
+        )
+
+    def attempt(self, batch: Batch, number: int, attempt: Attempt) -> Row:
+        """The row of an attempt of the entry with this number."""
+        delivery, verdict = attempt.delivery, attempt.verdict
+        reason_id, reply = 0, delivery.reason
+        if verdict is not None:
+            reason_id, reply = self._reasons.number(delivery.reason, batch), ""
+        return (
+            number,
+            attempt.digest,
+            attempt.copy,
+            attempt.at,
+            attempt.grade,
+            self._manner(batch, attempt, verdict),
+            delivery.recipient,
+            delivery.orig_to,
+            self._relays.number(delivery.relay, batch),
+            delivery.conn_use,
+            delivery.delay,
+            delivery.delays,
+            delivery.tls,
+            reason_id,
+            reply,
+        )
+
+    def _manner(self, batch: Batch, attempt: Attempt, verdict: Verdict | None) -> int:
+        delivery, number = attempt.delivery, self.verdicts.number(verdict, batch)
+        manner = Manner(attempt.program, delivery.status, delivery.dsn, number)
+        return self.verdicts.manner(manner, batch)
+
+    def outcome(self, batch: Batch, number: int, recipient: str, outcome: Outcome) -> Row:
+        """The row of an outcome of the entry with this number."""
+        self.last_change += 1
+        return (
+            number,
+            recipient,
+            outcome.recipient if outcome.recipient != recipient else "",
+            int(outcome.state),
+            outcome.first_at,
+            outcome.last_at,
+            outcome.attempts,
+            self.verdicts.number(outcome.verdict, batch),
+            self.last_change,
+        )
+
+
+def _terms(change: Change) -> Iterator[tuple[int, int, int]]:
+    """What the entry can be found by from now on."""
+    number, summary = change.life.entry_id, change.life.summary
+    piece = number >> PIECE_BITS
+    if change.named and summary is not None:
+        for name in {summary.message_id, summary.msg_id} - {""}:
+            yield piece, term("message-id", name), number
+    for recipient in change.recipients:
+        yield piece, term("recipient", recipient), number
+    for domain in {recipient.rpartition("@")[2] for recipient in change.recipients}:
+        yield piece, domain_term(domain), number
+
+
+def _number(connection: Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return number_of(row[0] or 0) if row else 0
