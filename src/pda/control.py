@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
-import trio
+
+if TYPE_CHECKING:
+    import trio
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +74,11 @@ async def serve(
     path: Path,
     handle: Handler,
     *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     """Takes orders until cancelled. The caller holds the write lock: an old socket is removed."""
+    import trio  # a fifth of the time in which a command that only asks is done
+
     _remove(path)
     sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)

@@ -11,17 +11,19 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from pda.ingest import ImportState
-from pda.maillog.bounce.proof import Explained, RuleUse, Trial, Unclassified
 from pda.times import rfc3339
+
+if TYPE_CHECKING:  # whoever has such a value has loaded its module
+    from rich.table import Table
+    from rich.text import Text
+
+    from pda.ingest import ImportState
+    from pda.maillog.bounce.proof import Explained, RuleUse, Trial, Unclassified
 
 _TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
 _ANY_WIDTH = 1_000_000
@@ -78,7 +80,7 @@ def _table(found: Sequence[msgspec.Struct]) -> None:
         click.echo("nothing found", err=True)
         return
     names = [name for name in _values(found[0]) if name not in _HIDDEN]
-    table = Table(*names, header_style="bold")
+    table = _headed(*names)
     for row in found:
         values = _values(row)
         table.add_row(*[_visible(values[name]) for name in names])
@@ -86,8 +88,17 @@ def _table(found: Sequence[msgspec.Struct]) -> None:
     click.echo(f"{len(found)} rows", err=True)
 
 
+def _headed(*names: str) -> Table:
+    """An empty table. Rich takes a tenth of a second to load: only what prints a table does."""
+    from rich.table import Table
+
+    return Table(*names, header_style="bold")
+
+
 def _print(table: Table) -> None:
     """As wide as the terminal; in a file or pipe nothing is cut."""
+    from rich.console import Console
+
     console = Console()
     if not console.is_terminal:
         console.width = _ANY_WIDTH
@@ -96,6 +107,8 @@ def _print(table: Table) -> None:
 
 def _visible(value: object) -> Text:
     """A cell: text, in which nothing is markup."""
+    from rich.text import Text
+
     return Text("" if value is None else plain(str(value)))
 
 
@@ -136,7 +149,7 @@ def trial(found: Trial, *, as_json: bool) -> None:
 
 def rule_usage(found: Sequence[RuleUse]) -> None:
     """How often each rule decided."""
-    table = Table("hits", "last hit", "rule", "category", "sample", header_style="bold")
+    table = _headed("hits", "last hit", "rule", "category", "sample")
     for one in found:
         rule = one.rule or "(none holds)"
         rule = rule if one.in_force else f"{rule} (earlier list)"
@@ -171,7 +184,7 @@ class Progress:
 
 def imported(states: Sequence[ImportState]) -> None:
     """The result for each file, and a sentence for each that could not be read whole."""
-    table = Table("file", "lines", "about messages", header_style="bold")
+    table = _headed("file", "lines", "about messages")
     for state in states:
         table.add_row(_visible(state.name), str(state.lines), str(state.events))
     _print(table)
