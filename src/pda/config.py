@@ -175,6 +175,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Where the running service takes orders: beside the database."""
         return Path(f"{self.store.path}.sock")
 
+    @property
+    def rules_copy(self) -> Path:
+        """The last good rule list of an address: beside the database."""
+        return Path(f"{self.store.path}.rules.xml")
+
 
 class Address(msgspec.Struct, frozen=True):
     """`udp://127.0.0.1:5514` or `127.0.0.1:1523`, taken apart."""

@@ -41,7 +41,7 @@ class Rooms:
         self.correlator = Correlator(client_rules(settings.clients), settings.writer.open_entries)
         self.writer = Writer(open_writer(settings.database, self.key), self.correlator)
         hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
-        self.rulebook = RuleBook(settings.rules)
+        self.rulebook = RuleBook(settings.rules, settings.rules_copy)
         self.pipeline = Pipeline(self.rulebook.rules, hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
 

@@ -45,7 +45,7 @@ RESTART = 75
 """Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
 _QUEUED_READS = 64
 _AGAIN_S = 60.0
-"""After which history is tried again that could not be read."""
+"""After which is tried again what failed: to read history, to have a rule list."""
 _GRACE_S = 3.0
 """For answers that are being given when the service stops."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -169,6 +169,12 @@ class Service:
         log.info("%d rules are in force; history is being judged by them", count)
         return f"{count} rules are in force; history is being judged by them"
 
+    async def _fetch_rules(self) -> None:
+        """A list that could not be had at the start is asked for until it is in force."""
+        while self._rooms.rulebook.is_substitute:
+            await trio.sleep(_AGAIN_S)
+            await self.reload_rules()
+
     async def _keep_judged(self) -> None:
         """Judges history at the start and after every reload: where that ended, it goes on."""
         while True:
@@ -201,6 +207,7 @@ class Service:
             self._nursery = nursery
             nursery.start_soon(self._obey, nursery, signals)
             nursery.start_soon(self._keep_judged)
+            nursery.start_soon(self._fetch_rules)
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
