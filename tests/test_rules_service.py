@@ -162,7 +162,8 @@ async def test_an_address_is_asked_until_it_has_a_list(
                     await trio.sleep(60)
                 assert rooms.rulebook.is_substitute
                 Handler.xml = SECOND
-            assert [rule.id for rule in rooms.pipeline.rules.rules] == ["second"]
+            assert [rule.id for rule in rooms.rulebook.rules.rules] == ["second"]
+            assert rooms.pipeline.rules is rooms.rulebook.rules
             assert not rooms.rulebook.refused
 
 

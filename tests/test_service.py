@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from pda import config
+from pda.control import AddUser, Reply
+from pda.rooms import open_rooms
+from pda.service import Service
 from pda.store import queries
 from pda.times import rfc3339
 from tests.running import Running, eventually, unpacked
@@ -147,6 +151,35 @@ def test_users_are_added_while_it_runs(tmp_path: Path) -> None:
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert json.load(answer)["status"]["succeeded"]
         assert b"secret" not in service.log.read_bytes()
+
+
+async def test_a_user_is_not_added_while_the_disk_refuses(tmp_path: Path) -> None:
+    """And whoever wanted to is told so at once."""
+    replies: list[Reply] = []
+
+    async def answer(reply: Reply) -> None:
+        replies.append(reply)
+
+    order = AddUser("alice", "hash", "reader")
+    store = config.StoreSettings(path=str(tmp_path / "pda.db"))
+    with open_rooms(config.Settings(store=store)) as rooms:
+        service, state = Service(rooms), rooms.ingest.writer_state
+        state.refused = "disk is full"
+        await service._order(order, [], answer)
+        state.refused = ""
+        rooms.writer._connection.execute("PRAGMA query_only = ON")
+        await service._order(order, [], answer)
+        rooms.writer._connection.execute("PRAGMA query_only = OFF")
+        assert queries.users(rooms.writer._connection) == []
+        await service._order(order, [], answer)
+        assert [user.name for user in queries.users(rooms.writer._connection)] == ["alice"]
+    assert all(reply.final for reply in replies)
+    why = "the database cannot be written: {}; nothing was changed about user alice"
+    assert [reply.error for reply in replies] == [
+        why.format("disk is full"),
+        why.format("attempt to write a readonly database"),
+        "",
+    ]
 
 
 def _status(url: str) -> int:

@@ -296,17 +296,25 @@ class Service:
             case GetStatus():
                 await answer(Reply(final=True, body=_json(self._status())))
             case AddUser(name, password_hash, role, client_id):
-                add = self._rooms.writer.add_user
-                user = UserRow(name, password_hash, role, client_id)
-                now = time.time_ns() // 1000
-                await self._rooms.ingest.exclusively(partial(add, user, now))
-                await answer(Reply(final=True))
+                error = await self._add_user(UserRow(name, password_hash, role, client_id))
+                await answer(Reply(final=True, error=error))
             case ReloadRules():
                 said = await self.reload_rules()
                 error = said if self._rooms.rulebook.refused else ""
                 await answer(Reply(final=True, error=error, body=_json(said)))
             case ImportFile(name):
                 await self._import(LogFile(name, descriptors[0]), answer)
+
+    async def _add_user(self, user: UserRow) -> str:
+        """Why not, if not. Lines wait for a disk that refuses; who sits at a terminal is told."""
+        problem = self.problem()
+        if not problem:
+            add = partial(self._rooms.writer.add_user, user, time.time_ns() // 1000)
+            try:
+                await self._rooms.ingest.exclusively(add)
+            except DatabaseError as error:
+                problem = f"the database cannot be written: {error}"
+        return problem and f"{problem}; nothing was changed about user {user.name}"
 
     async def _import(self, file: LogFile, answer: Callable[[Reply], Awaitable[None]]) -> None:
         """Imports a file that another process has opened, and tells it how that goes."""
