@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from pda.rooms import open_rooms
 from pda.service import Service
 from pda.store import queries
 from pda.times import rfc3339
-from tests.running import Running, eventually, unpacked
+from tests.running import PDA, Running, eventually, unpacked
 from tests.support import LONG_ID, SHARED, attempt, message, needs_shared
 
 NUMBERED = [
@@ -118,6 +121,36 @@ def test_a_port_in_use_is_one_clear_error(tmp_path: Path) -> None:
             assert done.returncode == 1
             assert b"cannot be listened at" in done.stderr
             assert b"Traceback" not in done.stderr
+
+
+def test_senders_do_not_take_every_descriptor(tmp_path: Path) -> None:
+    """More connections than a shell's limit allows files: the service raises it for itself."""
+    service = Running(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+        try:
+            stack.enter_context(service)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        address = ("127.0.0.1", service.port("tcp"))
+        senders = [stack.enter_context(socket.create_connection(address)) for _ in range(300)]
+        for number, sock in enumerate(senders):
+            sock.sendall(NUMBERED[5 * number + 3] + b"\n")
+        eventually(lambda: attempts(service), lambda n: n == 300)
+        assert service.get("/agent-status")["status"]["succeeded"]
+
+
+def test_too_few_descriptors_are_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # it ends soon after
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            ["bash", "-c", 'ulimit -n 300; exec "$@"', "-", *PDA, "serve"],
+            env=Running(tmp_path, PDA_HTTP_BIND=bind).environment,
+            capture_output=True,
+            check=False,
+        )
+    assert b"may open 300 files, max_connections asks for 1256" in done.stderr
 
 
 def test_zone_and_mail_host_of_a_listener(tmp_path: Path) -> None:

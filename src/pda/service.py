@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -46,6 +47,8 @@ RESTART = 75
 _QUEUED_READS = 64
 _AGAIN_S = 60.0
 """After which is tried again what failed: to read history, to have a rule list."""
+_OTHER_DESCRIPTORS = 256
+"""For HTTP, files and the database."""
 _GRACE_S = 3.0
 """For answers that are being given when the service stops."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -361,7 +364,30 @@ def run(settings: config.Settings) -> int:
             return await Service(rooms).run(signals)
 
     tune()
+    _allow_descriptors(settings.receive)
     return _first_error(main)
+
+
+def _allow_descriptors(settings: config.ReceiveSettings) -> None:
+    """Room for every connection that may be open: a shell's usual limit is 1024 for everything.
+
+    Without, senders would keep users and the control socket from being answered.
+    """
+    streams = [one for one in settings.listeners() if one.listen.startswith("tcp:")]
+    wanted = sum(one.max_connections for one in streams) + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not 0 <= soft < wanted:  # RLIM_INFINITY is negative
+        return
+    most = wanted if hard < 0 else min(wanted, hard)
+    with suppress(OSError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft < wanted:
+        log.warning(
+            "this process may open %d files, max_connections asks for %d: raise it (ulimit -n)",
+            soft,
+            wanted,
+        )
 
 
 def _first_error(main: Callable[[], Awaitable[int]]) -> int:
