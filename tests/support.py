@@ -8,6 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from importlib.resources import files
 from pathlib import Path
 
+import click
 import pytest
 
 from pda.maillog import bounce
@@ -25,6 +26,20 @@ needs_shared = pytest.mark.skipif(
     not SHARED.exists(), reason="the shared measuring data is not beside this checkout"
 )
 RULES = bounce.load(files("pda").joinpath("data", "bounce-rules.xml").read_bytes())
+
+
+def commands(
+    group: click.Group, way: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, and the words that lead to it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, (*way, name))
+        else:
+            yield (*way, name), command
 
 
 def line(

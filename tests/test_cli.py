@@ -10,7 +10,8 @@ import shlex
 import signal
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from pda.store import queries
 from pda.store.database import find_key, open_reader
 from pda.store.queries import UserRow
 from tests.running import PDA, SOURCE, Running, eventually
-from tests.support import Store, attempt, line, message
+from tests.support import Store, attempt, commands, line, message
 
 Pda = Callable[..., Result]
 
@@ -49,19 +50,10 @@ def pda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pda:
     return run
 
 
-def commands(group: click.Group, way: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    yield way
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, (*way, name))
-        else:
-            yield (*way, name)
+COMMANDS = dict(commands(main))
 
 
-LEAVES = [way for way in commands(main) if way not in {("user",), ("key",), ("rules",)}]
-
-
-@pytest.mark.parametrize("way", LEAVES, ids=" ".join)
+@pytest.mark.parametrize("way", [(), *COMMANDS], ids=" ".join)
 def test_help_says_what_it_does_with_an_example(pda: Pda, way: tuple[str, ...]) -> None:
     for option in ("--help", "-h"):
         text = pda(*way, option).stdout
@@ -69,17 +61,14 @@ def test_help_says_what_it_does_with_an_example(pda: Pda, way: tuple[str, ...]) 
         assert " ".join(["pda", *way]) in example
 
 
-def test_every_example_is_understood(pda: Pda) -> None:
+@pytest.mark.parametrize("way", COMMANDS, ids=" ".join)
+def test_every_example_is_understood(way: tuple[str, ...]) -> None:
     """By click, up to where the command would begin its work."""
-    for way in LEAVES[1:]:
-        command: click.Command = main
-        for name in way:
-            assert isinstance(command, click.Group)
-            command = command.commands[name]
-        example = (command.help or "").partition("Example: pda ")[2].partition("\n")[0]
-        arguments = shlex.split(example.rpartition("| pda ")[2])[len(way) :]
-        with click.Context(command) as context:
-            command.parse_args(context, arguments)
+    command = COMMANDS[way]
+    example = (command.help or "").partition("Example: ")[2].partition("\n")[0]
+    arguments = shlex.split(example.rpartition("pda ")[2])[len(way) :]
+    with click.Context(command) as context:
+        command.parse_args(context, arguments)
 
 
 def test_wrong_arguments(pda: Pda) -> None:
@@ -392,6 +381,33 @@ def test_with_a_service(pda: Pda, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert "another process writes" in pda("serve", status=1).stderr
         assert service.stop() == 0
     pda("status", status=3)
+
+
+# --- What is loaded --------------------------------------------------------------------------------
+
+SLOW = {
+    "trio",
+    "quart",
+    "hypercorn",
+    "prometheus_client",
+    "argon2",
+    "lxml",
+    "re2",
+    "rich",
+    "sqlite_utils",
+}
+MAY_LOAD = {"pda.cli": set[str](), "pda.rooms": {"trio", "lxml", "re2", "sqlite_utils"}}
+
+
+@pytest.mark.parametrize(("module", "needed"), MAY_LOAD.items())
+def test_a_command_loads_only_what_it_needs(module: str, needed: set[str]) -> None:
+    """`pda.cli` is what `parse`, `query` and `status` begin with, `pda.rooms` an import."""
+    shown = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", shown], env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(done.stdout.split()) & SLOW <= needed
 
 
 # --- As a process --------------------------------------------------------------------------------

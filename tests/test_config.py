@@ -143,6 +143,28 @@ def test_a_variable_that_is_not_understood(tmp_path: Path, variable: str, text: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("PDA_STORE_PTH", "; perhaps PDA_STORE_PATH is meant"),
+        ("PDA_RECIEVE_LISTEN", "; perhaps PDA_RECEIVE_LISTEN is meant"),
+        ("PDA_CONFG", "; perhaps PDA_CONFIG is meant"),
+        ("PDA_STORE_KEYS", "; perhaps PDA_STORE_KEY is meant"),
+        ("PDA_LOG_COLOUR", ""),
+    ],
+)
+def test_a_misspelt_variable(tmp_path: Path, variable: str, meant: str) -> None:
+    found = mistakes(file(tmp_path, "[stor]"), **{variable: "x"})
+    assert found == [f"{variable}: there is no such variable{meant}", "stor: there is no such key"]
+
+
+def test_variables_of_others(tmp_path: Path) -> None:
+    """Kubernetes sets such for every service of a namespace, here for one named pda."""
+    names = """PDA_SERVICE_HOST PDA_SERVICE_PORT PDA_SERVICE_PORT_HTTP PDA_PORT PDA_PORT_1523_TCP
+        PDA_PORT_1523_TCP_ADDR PDA_PORT_1523_TCP_PROTO STORE_PATH PDA pda_store_pth"""
+    assert config.load(file(tmp_path, ""), dict.fromkeys(names.split(), "x")) == Settings()
+
+
 def test_a_section_that_is_no_table_and_a_variable_for_it(tmp_path: Path) -> None:
     environment = {"PDA_STORE_PATH": "/x", "PDA_HTTP_ORIGINAL_API_ALLOW_ACTIONS": "1"}
     found = mistakes(file(tmp_path, "store = 5\nhttp = {original_api = 1}\n"), **environment)

@@ -13,7 +13,7 @@ import pytest
 from pda import config
 from pda.cli import main
 from pda.metrics import Metrics
-from tests.support import RULES
+from tests.support import RULES, commands
 from tests.web.support import RunningService
 
 ROOT = Path(__file__).parent.parent
@@ -42,17 +42,9 @@ def test_every_key_is_documented() -> None:
             )
 
 
-def commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
-    found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            found |= commands(command, f"{prefix} {name}")
-        else:
-            found[f"{prefix} {name}"] = command
-    return found
-
-
-@pytest.mark.parametrize(("name", "command"), commands(main, "pda").items())
+@pytest.mark.parametrize(
+    ("name", "command"), [(" ".join(["pda", *way]), command) for way, command in commands(main)]
+)
 def test_every_command_is_documented(name: str, command: click.Command) -> None:
     assert f"`{name}" in README
     example = (command.help or "").partition("Example: ")[2]

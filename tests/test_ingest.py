@@ -22,7 +22,8 @@ from pda.importing import Importer, ImportState, Wanted
 from pda.ingest import Ingest
 from pda.maillog.pipeline import Pipeline
 from pda.receive import Lines
-from pda.service import Service, open_rooms
+from pda.rooms import open_rooms
+from pda.service import Service
 from pda.store import queries
 from pda.store.database import Connection
 from pda.store.queries import AttemptRow, Filter

@@ -17,7 +17,8 @@ import pytest
 import trio
 import trio.testing
 
-from pda.receive import Address, Counters, Lines, Listener, serve
+from pda import receive
+from pda.receive import Address, Counters, Lines, Listener, _Edge, serve
 
 LINE = b"<22>Nov 22 09:38:38 mx1 postfix/qmgr[12]: 4XkABC: removed"
 
@@ -348,6 +349,68 @@ async def test_a_stop_ends_though_a_sender_never_does(mock_clock: trio.testing.M
         stopped = trio.current_time()
         assert set(await edge.rest()) == {LINE}
         assert 9 < trio.current_time() - stopped < 12
+
+
+# --- What is said about senders -----------------------------------------------------------------
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "pda.receive"]
+
+
+async def test_one_line_a_minute_about_each_sender(
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    autojump_clock.autojump_threshold = 0.05
+    monkeypatch.setattr(receive, "_COMPLAIN_EVERY", 6.0)
+    async with running(tcp()) as edge:
+        for _ in range(3):
+            for _ in range(5):
+                stream = await edge.connect()
+                await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
+                await end_of(stream)
+            await trio.sleep(4.5)
+        assert edge.counters.bad_framing == 15
+    assert (
+        said(caplog)
+        == ["closed a connection (TLS, HTTP or something else that is not syslog) from 127.0.0.1"]
+        * 2
+    )
+
+
+async def test_refusals_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    elsewhere = (ip_network("192.0.2.0/24"),)
+    async with running(tcp(allow=elsewhere)) as edge:
+        await end_of(await edge.connect())
+    async with running(udp(allow=elsewhere)) as edge:
+        with edge.datagrams() as sock:
+            sock.send(LINE)
+            sock.send(LINE)
+            await until(lambda: edge.counters.refused_senders == 2)
+    async with running(tcp(max_connections=1)) as edge:
+        await edge.connect()
+        await end_of(await edge.connect())
+    assert said(caplog) == [
+        "refused a connection that 'allow' does not list from 127.0.0.1",
+        "refused a datagram that 'allow' does not list from 127.0.0.1",
+        "refused a connection more than max_connections from 127.0.0.1",
+    ]
+
+
+async def test_a_crowd_of_senders_does_not_fill_log_or_memory(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    edge = _Edge(tcp(), trio.open_memory_channel[Lines](0)[0], Counters())
+    for number in range(500):
+        edge.complain(str(number), "noise")
+    assert (len(said(caplog)), len(edge._complained)) == (100, 100)
+    await trio.sleep(60)
+    edge.complain("7", "noise")
+    edge.complain("499", "noise")
+    assert said(caplog)[100:] == ["noise from 7", "noise from 499"]
+    assert set(edge._complained) == {"7", "499"}
 
 
 # --- UDP ---------------------------------------------------------------------------------------

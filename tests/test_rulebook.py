@@ -161,6 +161,48 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
         read_list(RuleSettings(f"http://127.0.0.1:{port}/"))
 
 
+def test_an_address_that_does_not_answer_at_the_start(address: str, tmp_path: Path) -> None:
+    """The last good list from there stands in, or the one that comes with pda."""
+    settings, copy = RuleSettings(f"{address}/list"), tmp_path / "rules.xml"
+    Handler.xml = BAD
+    book = RuleBook(settings, copy)
+    assert len(book.rules.rules) > 50
+    assert (book.source, book.is_substitute) == ("the list that comes with pda", True)
+    assert "line 2: RE2 refuses" in book.refused
+    assert not copy.exists()
+
+    Handler.xml = LIST
+    book.adopt(book.read())
+    assert (book.source, book.is_substitute, book.refused) == (settings.file, False, "")
+    assert copy.read_bytes() == LIST
+
+    Handler.xml = BETTER
+    assert RuleBook(settings, copy).rules.classify(CAT).rule == "b"
+    Handler.xml = b"<html>back soon</html>"
+    again = RuleBook(settings, copy)
+    assert again.rules.classify(CAT).rule == "b"
+    assert (again.source, again.is_substitute) == (f"the last good list of {settings.file}", True)
+    assert again.refused_at
+
+
+def test_a_copy_that_cannot_be_kept_or_used_hinders_nothing(address: str, tmp_path: Path) -> None:
+    settings = RuleSettings(f"{address}/list")
+    assert not RuleBook(settings, tmp_path / "nowhere" / "rules.xml").refused
+    copy = tmp_path / "rules.xml"
+    copy.write_bytes(BAD)
+    Handler.xml = BAD
+    assert RuleBook(settings, copy).source == "the list that comes with pda"
+
+
+def test_nothing_stands_in_for_a_file(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.xml"
+    copy.write_bytes(LIST)
+    with pytest.raises(ConfigError, match="No such file"):
+        RuleBook(RuleSettings(str(tmp_path / "absent.xml")), copy)
+    with pytest.raises(ConfigError, match="Connection refused"):
+        RuleBook(RuleSettings("http://127.0.0.1:1/"))
+
+
 def test_a_password_that_all_can_read(address: str, password_file: Path) -> None:
     password_file.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 0600"):

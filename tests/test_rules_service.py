@@ -11,9 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
+from pda import config
 from pda.cli_rules import classified, lines
 from pda.config import ConfigError
+from pda.rooms import open_rooms
+from pda.service import Service
 from tests.running import Running, eventually
 from tests.store.test_rejudge import failing
 from tests.support import RULES, SHARED, needs_shared
@@ -133,6 +138,33 @@ def test_a_list_at_an_address(service: Running, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert b"Connection refused" in done.stderr
     assert verdicts(service) == {"second"}
+    service.stop()
+    service.start()  # nobody is there now: the last good list goes on
+    rules = service.status()["rules"]
+    assert rules["source"].startswith("the last good list of http://127.0.0.1:")
+    assert "Connection refused" in rules["refused"]
+    assert verdicts(service) == {"second"}
+
+
+async def test_an_address_is_asked_until_it_has_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(Handler, "seen", [])
+    store = config.StoreSettings(path=str(tmp_path / "pda.db"))
+    with serving(BAD) as address:
+        rules = config.RuleSettings(file=f"{address}/list")
+        with open_rooms(config.Settings(store=store, rules=rules)) as rooms:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(Service(rooms)._fetch_rules)
+                # The start's, and two that did not help.
+                while len(Handler.seen) < 3:  # noqa: ASYNC110 a thread of the server counts
+                    await trio.sleep(60)
+                assert rooms.rulebook.is_substitute
+                Handler.xml = SECOND
+            assert [rule.id for rule in rooms.rulebook.rules.rules] == ["second"]
+            assert rooms.pipeline.rules is rooms.rulebook.rules
+            assert not rooms.rulebook.refused
 
 
 def test_history_goes_on_where_a_killed_service_left_it(service: Running, rules: Path) -> None:

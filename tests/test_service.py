@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
+import trio
 
+from pda import config
+from pda.control import AddUser, Caller, Reply
+from pda.rooms import open_rooms
+from pda.service import Service
 from pda.store import queries
 from pda.times import rfc3339
-from tests.running import Running, eventually, unpacked
+from tests.running import PDA, Running, eventually, unpacked
 from tests.support import LONG_ID, SHARED, attempt, message, needs_shared
 
 NUMBERED = [
@@ -116,6 +125,36 @@ def test_a_port_in_use_is_one_clear_error(tmp_path: Path) -> None:
             assert b"Traceback" not in done.stderr
 
 
+def test_senders_do_not_take_every_descriptor(tmp_path: Path) -> None:
+    """More connections than a shell's limit allows files: the service raises it for itself."""
+    service = Running(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+        try:
+            stack.enter_context(service)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        address = ("127.0.0.1", service.port("tcp"))
+        senders = [stack.enter_context(socket.create_connection(address)) for _ in range(300)]
+        for number, sock in enumerate(senders):
+            sock.sendall(NUMBERED[5 * number + 3] + b"\n")
+        eventually(lambda: attempts(service), lambda n: n == 300)
+        assert service.get("/agent-status")["status"]["succeeded"]
+
+
+def test_too_few_descriptors_are_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # it ends soon after
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = subprocess.run(
+            ["bash", "-c", 'ulimit -n 300; exec "$@"', "-", *PDA, "serve"],
+            env=Running(tmp_path, PDA_HTTP_BIND=bind).environment,
+            capture_output=True,
+            check=False,
+        )
+    assert b"may open 300 files, max_connections asks for 1256" in done.stderr
+
+
 def test_zone_and_mail_host_of_a_listener(tmp_path: Path) -> None:
     settings = tmp_path / "pda.toml"
     settings.write_text(
@@ -147,6 +186,37 @@ def test_users_are_added_while_it_runs(tmp_path: Path) -> None:
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert json.load(answer)["status"]["succeeded"]
         assert b"secret" not in service.log.read_bytes()
+
+
+async def test_a_user_is_not_added_while_the_disk_refuses(tmp_path: Path) -> None:
+    """And whoever wanted to is told so at once."""
+    ours, theirs = trio.socket.socketpair()
+    answer = Caller(ours)
+    order = AddUser("alice", "hash", "reader")
+    store = config.StoreSettings(path=str(tmp_path / "pda.db"))
+    with open_rooms(config.Settings(store=store)) as rooms:
+        service, state = Service(rooms), rooms.ingest.writer_state
+        state.refused = "disk is full"
+        await service._order(order, [], answer)
+        state.refused = ""
+        rooms.writer._connection.execute("PRAGMA query_only = ON")
+        await service._order(order, [], answer)
+        rooms.writer._connection.execute("PRAGMA query_only = OFF")
+        assert queries.users(rooms.writer._connection) == []
+        await service._order(order, [], answer)
+        assert [user.name for user in queries.users(rooms.writer._connection)] == ["alice"]
+    replies = [
+        msgspec.json.decode(line, type=Reply) for line in (await theirs.recv(65536)).splitlines()
+    ]
+    ours.close()
+    theirs.close()
+    assert all(reply.final for reply in replies)
+    why = "the database cannot be written: {}; nothing was changed about user alice"
+    assert [reply.error for reply in replies] == [
+        why.format("disk is full"),
+        why.format("attempt to write a readonly database"),
+        "",
+    ]
 
 
 def _status(url: str) -> int:

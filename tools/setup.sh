@@ -65,11 +65,11 @@ pip() {
 }
 
 # install_project [GROUP]: the project, editable, and a dependency group; again only when
-# pyproject.toml has changed.
+# pyproject.toml has changed. With a group it is installed as it is without.
 install_project() {
   local stamp=$venv/installed${1:+-$1} now
   now=$(sha256sum <"$root/pyproject.toml")
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$now" ]; then return; fi
+  if cat "$stamp" "$stamp"-* 2>/dev/null | grep -qxF -- "$now"; then return; fi
   say "installing what pyproject.toml names${1:+, and its group $1}"
   (cd "$root" && pip install --editable . ${1:+--group "$1"})
   printf '%s\n' "$now" >"$stamp"

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -22,6 +23,8 @@ import msgspec
 Network: TypeAlias = IPv4Network | IPv6Network
 DEFAULT_FILE = Path("/etc/pda/pda.toml")
 _SOCKET_PATH_LIMIT = 107
+_OTHER_VARIABLES = ("PDA_CONFIG", "PDA_STORE_KEY")
+"""What the command line reads: no keys of the file."""
 _ADDRESS = re.compile(r"(?:([^:/]+)://)?(?:\[([^\[\]]+)\]|([^:/\[\]]+)):([0-9]{1,5})")
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -174,6 +177,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Where the running service takes orders: beside the database."""
         return Path(f"{self.store.path}.sock")
 
+    @property
+    def rules_copy(self) -> Path:
+        """The last good rule list of an address: beside the database."""
+        return Path(f"{self.store.path}.rules.xml")
+
 
 class Address(msgspec.Struct, frozen=True):
     """`udp://127.0.0.1:5514` or `127.0.0.1:1523`, taken apart."""
@@ -196,6 +204,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Sett
     values = _read(path)
     mistakes: list[str] = []
     _override(values, environment, mistakes)
+    mistakes += _unknown_variables(environment)
     settings = _struct(Settings, values, "", mistakes) or Settings()
     mistakes += _semantic_mistakes(settings)
     if mistakes:
@@ -247,6 +256,22 @@ def _override(values: dict[str, Any], environment: Mapping[str, str], mistakes: 
             table = table.setdefault(name, {}) if isinstance(table, dict) else None
         if isinstance(table, dict):  # what stands in its place is a mistake of its own
             table[way[-1]] = value
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that can only be meant for us and set nothing.
+
+    Others that begin with PDA_ may be anybody's: Kubernetes makes PDA_SERVICE_HOST and more.
+    """
+    known = {*environment_names(), *_OTHER_VARIABLES}
+    sections = tuple(f"PDA_{section.name.upper()}_" for section in msgspec.structs.fields(Settings))
+    mistakes = []
+    for name in sorted(environment.keys() - known):
+        near = get_close_matches(name, known, 1, 0.8) if name.startswith("PDA_") else []
+        if near or name.startswith(sections):
+            hint = f"; perhaps {near[0]} is meant" if near else ""
+            mistakes.append(f"{name}: there is no such variable{hint}")
+    return mistakes
 
 
 def _from_text(kind: Any) -> Callable[[str], object] | None:

@@ -100,9 +100,11 @@ async def serve(
     path: Path,
     handle: Handler,
     *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     """Takes orders until cancelled. The caller holds the write lock: an old socket is removed."""
+    import trio  # a fifth of the time in which a command that only asks is done
+
     _remove(path)
     sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)

@@ -10,17 +10,19 @@ import csv
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from pda.maillog.bounce.proof import Explained, RuleUse, Trial, Unclassified
 from pda.maillog.events import Delivery, HeaderAction, MessageId, Record
 from pda.times import rfc3339
+
+if TYPE_CHECKING:  # whoever has such a value has loaded its module
+    from rich.table import Table
+    from rich.text import Text
+
+    from pda.maillog.bounce.proof import Explained, RuleUse, Trial, Unclassified
 
 _TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
 _ANY_WIDTH = 1_000_000
@@ -100,7 +102,7 @@ def _table(found: Sequence[msgspec.Struct]) -> None:
         click.echo("nothing found", err=True)
         return
     names = [name for name in _values(found[0]) if name not in _HIDDEN]
-    table = Table(*names, header_style="bold")
+    table = _headed(*names)
     for row in found:
         values = _values(row)
         table.add_row(*[visible(values[name]) for name in names])
@@ -108,8 +110,17 @@ def _table(found: Sequence[msgspec.Struct]) -> None:
     click.echo(f"{len(found)} rows", err=True)
 
 
+def _headed(*names: str) -> Table:
+    """An empty table. Rich takes a tenth of a second to load: only what prints a table does."""
+    from rich.table import Table
+
+    return Table(*names, header_style="bold")
+
+
 def printed(table: Table) -> None:
     """As wide as the terminal; in a file or pipe nothing is cut."""
+    from rich.console import Console
+
     console = Console()
     if not console.is_terminal:
         console.width = _ANY_WIDTH
@@ -118,6 +129,8 @@ def printed(table: Table) -> None:
 
 def visible(value: object) -> Text:
     """A cell: text, in which nothing is markup."""
+    from rich.text import Text
+
     return Text("" if value is None else plain(str(value)))
 
 
@@ -158,7 +171,7 @@ def trial(found: Trial, *, as_json: bool) -> None:
 
 def rule_usage(found: Sequence[RuleUse]) -> None:
     """How often each rule decided."""
-    table = Table("hits", "last hit", "rule", "category", "sample", header_style="bold")
+    table = _headed("hits", "last hit", "rule", "category", "sample")
     for one in found:
         rule = one.rule or "(none holds)"
         rule = rule if one.in_force else f"{rule} (earlier list)"

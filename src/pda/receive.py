@@ -54,6 +54,9 @@ _NO_DESCRIPTOR_PAUSE = 0.1
 # After our FIN: an rsyslog that looks before each batch (omfwd) sends no more, another may.
 _SILENCE, _GRACE = 1.0, 10.0
 """Seconds without an octet, and seconds at all, that a stop gives each connection to end."""
+_NOT_ALLOWED = "refused a {} that 'allow' does not list"
+_COMPLAIN_EVERY, _COMPLAIN_ABOUT = 60.0, 100
+"""Seconds between two lines of our own log about one sender, and senders remembered for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,19 @@ class _Edge:
         self.counters = counters
         self.admits: Callable[[str], bool] = functools.lru_cache(4096)(listener.admits)
         self._channel = channel
+        self._complained: dict[str, float] = {}
+
+    def complain(self, sender: str, what: str) -> None:
+        """Log what a sender did: once a minute, however often it does it. All of it is counted."""
+        now, told = trio.current_time(), self._complained
+        if now - told.get(sender, -math.inf) < _COMPLAIN_EVERY:
+            return
+        if len(told) >= _COMPLAIN_ABOUT:
+            told = {one: at for one, at in told.items() if now - at < _COMPLAIN_EVERY}
+            self._complained = told
+        if len(told) < _COMPLAIN_ABOUT:  # else so many at once that no line about one more helps
+            told[sender] = now
+            log.warning("%s from %s", what, sender)
 
     async def hand_on(self, lines: list[bytes], *, partial: bool = False) -> None:
         """Give the lines to whoever takes them; waits while the channel is full."""
@@ -268,6 +284,7 @@ def _datagrams(sock: socket.socket, edge: _Edge) -> tuple[list[bytes], bool]:
                 lines.append(datagram)
             else:
                 refused += 1
+                edge.complain(sender[0], _NOT_ALLOWED.format("datagram"))
             octets += len(datagram)
             if octets > _BATCH_ALL:
                 break
@@ -373,9 +390,11 @@ class _Connections:
         counters = self._edge.counters
         if not self._edge.admits(host):
             counters.refused_senders += 1
+            self._edge.complain(host, _NOT_ALLOWED.format("connection"))
             return False
         if len(self._open) >= self._edge.listener.max_connections:
             counters.refused_connections += 1
+            self._edge.complain(host, "refused a connection more than max_connections")
             return False
         return True
 
@@ -413,7 +432,8 @@ class _Connection:
                 await self._decode(octets)
                 if self._decoder.error:
                     self._edge.counters.bad_framing += 1
-                    log.warning("closed connection from %s: %s", self.sender, self._decoder.error)
+                    what = f"closed a connection ({self._decoder.error})"
+                    self._edge.complain(self.sender, what)
                     return
         await self._close()
 

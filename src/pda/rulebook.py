@@ -2,6 +2,10 @@
 
 Owns the list's way in (a file, an http: or https: address, or the list that comes with pda), its
 check, and the swap. A list that cannot be used leaves the one in force. Knows no line and no SQL.
+
+At the start none is in force yet. A file that cannot be used is the operator's mistake and ends it.
+An address is somebody else's machine: the last good list from there is kept in a copy and stands
+in, where there is none the list that comes with pda, until the address answers.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -52,29 +57,46 @@ class Edition(msgspec.Struct, frozen=True):
 
 
 class RuleBook:
-    """The rules in force and what can be asked of them. Raises `ConfigError` if there are none."""
+    """The rules in force and what can be asked of them. Raises `ConfigError` if there are none.
 
-    def __init__(self, settings: RuleSettings) -> None:
+    With `copy`, where the last good list of an address is kept, another one may stand in for it.
+    """
+
+    def __init__(self, settings: RuleSettings, copy: Path | None = None) -> None:
         self._settings = settings
+        self._copy = copy if _is_address(settings) else None
         self.source = settings.file or _BUILT_IN
         self.refused = ""
         """Why the last reload left the older list in force; empty if it did not."""
         self.refused_at = 0
-        self.edition = _read(settings)
+        try:
+            self.edition = _read(settings, self._copy)
+        except ConfigError as error:
+            if self._copy is None:
+                raise
+            self.refuse(error)
+            self.source, self.edition = _substitute(settings, self._copy)
+            log.error("%s; in force is %s", error, self.source)
 
     @property
     def rules(self) -> bounce.Rules:
         """The rules in force."""
         return self.edition.rules
 
+    @property
+    def is_substitute(self) -> bool:
+        """Whether another list stands in for the one that was asked for."""
+        return self.source != (self._settings.file or _BUILT_IN)
+
     def read(self) -> Edition:
         """The list as it is now; blocks the calling thread. Raises `ConfigError`."""
         known = self.edition
-        edition = _read(self._settings)
+        edition = _read(self._settings, self._copy)
         return edition if known.digest != edition.digest else replace(edition, rules=known.rules)
 
     def adopt(self, edition: Edition) -> None:
         """These are the rules in force now."""
+        self.source = self._settings.file or _BUILT_IN
         self.edition, self.refused, self.refused_at = edition, "", 0
 
     def refuse(self, error: ConfigError) -> None:
@@ -122,13 +144,37 @@ class RuleBook:
         return proof.compare(bounce.load(xml), verdicts.failures(connection))
 
 
-def _read(settings: RuleSettings) -> Edition:
+def _read(settings: RuleSettings, copy: Path | None = None) -> Edition:
     xml = read_list(settings)
     try:
-        return Edition(bounce.load(xml), _digest(xml), time.time_ns() // 1000)
+        edition = Edition(bounce.load(xml), _digest(xml), time.time_ns() // 1000)
     except bounce.RuleError as error:
         where = settings.file or _BUILT_IN
         raise ConfigError(f"rules.file: {where} cannot be used:\n{error}") from error
+    if copy is not None:
+        _keep(xml, copy)
+    return edition
+
+
+def _is_address(settings: RuleSettings) -> bool:
+    return settings.file.startswith(("http://", "https://"))
+
+
+def _keep(xml: bytes, copy: Path) -> None:
+    """For a start at which the address does not answer; whole or not at all."""
+    new = copy.with_name(copy.name + ".new")
+    try:
+        new.write_bytes(xml)
+        new.replace(copy)
+    except OSError as error:
+        log.warning("no copy of the rule list can be kept at %s: %s", copy, error.strerror)
+
+
+def _substitute(settings: RuleSettings, copy: Path) -> tuple[str, Edition]:
+    """What stands in for a list that cannot be had: its source and itself."""
+    with suppress(ConfigError):
+        return f"the last good list of {settings.file}", _read(RuleSettings(str(copy)))
+    return _BUILT_IN, _read(RuleSettings())
 
 
 def schema() -> bytes:
@@ -141,7 +187,7 @@ def read_list(settings: RuleSettings) -> bytes:
     if not settings.file:
         return files("pda").joinpath("data", "bounce-rules.xml").read_bytes()
     try:
-        if settings.file.startswith(("http://", "https://")):
+        if _is_address(settings):
             return _fetch(_request(settings))
         with Path(settings.file).open("rb") as file:
             return file.read(MAX_BYTES + 1)  # one more, and the list is refused for its size

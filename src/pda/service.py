@@ -6,16 +6,14 @@ the command line that sees every room. Knows no line, no SQL and no page.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import re
+import resource
 import signal
 import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -31,18 +29,14 @@ from pda import config, control, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import AddUser, Caller, GetStatus, ImportFile, ReloadRules, Reply
-from pda.importing import Importer, ImportState, Report, Wanted
-from pda.ingest import Ingest
+from pda.importing import ImportState, Wanted
 from pda.maillog import bounce
-from pda.maillog.clients import Binding, ClientRules
-from pda.maillog.correlate import Correlator
-from pda.maillog.pipeline import Hosts, Pipeline
 from pda.metrics import Metrics
+from pda.rooms import Rooms, open_rooms, tune
 from pda.rulebook import RuleBook
-from pda.store.database import DatabaseError, StoreError, WriteLock, find_key, open_writer
+from pda.store.database import DatabaseError, StoreError
 from pda.store.queries import UserRow, users
 from pda.store.readers import Readers
-from pda.store.writer import Writer
 from pda.web.app import create_app
 from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings
@@ -53,75 +47,12 @@ RESTART = 75
 """Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
 _QUEUED_READS = 64
 _AGAIN_S = 60.0
-"""After which history is tried again that could not be read."""
+"""After which is tried again what failed: to read history, to have a rule list."""
+_OTHER_DESCRIPTORS = 256
+"""For HTTP, files and the database."""
 _GRACE_S = 3.0
 """For answers that are being given when the service stops."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class Rooms:
-    """The parts that write, opened; used by the service and by an import without one."""
-
-    def __init__(self, settings: config.Settings) -> None:
-        self.settings = settings
-        self.key = find_key(
-            settings.database, settings.key_file, os.environ.get("PDA_STORE_KEY", "")
-        )
-        self.correlator = Correlator(client_rules(settings.clients), settings.writer.open_entries)
-        self.writer = Writer(open_writer(settings.database, self.key), self.correlator)
-        hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
-        self.rulebook = RuleBook(settings.rules)
-        self.pipeline = Pipeline(self.rulebook.rules, hosts)
-        self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
-        self.importer = Importer(self.ingest, self.writer.find_import, config.zone)
-
-    async def reload_rules(self) -> None:
-        """Swaps the rules, not yet for history; bad ones change nothing: raises `ConfigError`."""
-        read = self.rulebook.read
-        try:
-            edition = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
-        except config.ConfigError as error:
-            self.rulebook.refuse(error)
-            raise
-        self.rulebook.adopt(edition)
-        self.pipeline.rules = edition.rules
-
-    async def judge_history(self) -> None:
-        """Until all that is stored is judged by the rules in force, also if they change."""
-        while not self.writer.is_judged_by((edition := self.rulebook.edition).digest):
-            await self.ingest.rejudge(edition.rules.classify, edition.digest)
-
-    def wanted(self) -> Wanted:
-        """How files are read unless somebody says otherwise."""
-        return Wanted(self.settings.receive.zone, self.settings.receive.hostname)
-
-
-@contextmanager
-def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
-    """The parts that write, under the lock that only one process can hold."""
-    lock = WriteLock(settings.database)
-    try:
-        rooms = Rooms(settings)
-        try:
-            yield rooms
-        finally:
-            rooms.writer.close()
-    finally:
-        lock.release()
-
-
-def client_rules(settings: config.ClientSettings) -> ClientRules:
-    """`[clients]` as the correlator takes it."""
-    bindings = {
-        name: Binding(
-            tuple(ip_network(network) for network in one.networks),
-            frozenset(one.sasl_users),
-            one.local,
-        )
-        for name, one in settings.bindings.items()
-    }
-    pattern = re.compile(settings.message_id_pattern)
-    return ClientRules(settings.order, pattern, settings.header, bindings)
 
 
 def listener_of(settings: config.ListenerSettings) -> receive.Listener:
@@ -245,6 +176,12 @@ class Service:
         log.info("%d rules are in force; history is being judged by them", count)
         return f"{count} rules are in force; history is being judged by them"
 
+    async def _fetch_rules(self) -> None:
+        """A list that could not be had at the start is asked for until it is in force."""
+        while self._rooms.rulebook.is_substitute:
+            await trio.sleep(_AGAIN_S)
+            await self.reload_rules()
+
     async def _keep_judged(self) -> None:
         """Judges history at the start and after every reload: where that ended, it goes on."""
         while True:
@@ -277,6 +214,7 @@ class Service:
             self._nursery = nursery
             nursery.start_soon(self._obey, nursery, signals)
             nursery.start_soon(self._keep_judged)
+            nursery.start_soon(self._fetch_rules)
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
@@ -363,17 +301,25 @@ class Service:
             case GetStatus():
                 await caller(Reply(final=True, body=_json(self._status())))
             case AddUser(name, password_hash, role, client_id):
-                add = self._rooms.writer.add_user
-                user = UserRow(name, password_hash, role, client_id)
-                now = time.time_ns() // 1000
-                await self._rooms.ingest.exclusively(partial(add, user, now))
-                await caller(Reply(final=True))
+                error = await self._add_user(UserRow(name, password_hash, role, client_id))
+                await caller(Reply(final=True, error=error))
             case ReloadRules():
                 said = await self.reload_rules()
                 error = said if self._rooms.rulebook.refused else ""
                 await caller(Reply(final=True, error=error, body=_json(said)))
             case ImportFile():
                 await self._import(order, LogFile(order.name, descriptors[0]), caller)
+
+    async def _add_user(self, user: UserRow) -> str:
+        """Why not, if not. Lines wait for a disk that refuses; who sits at a terminal is told."""
+        problem = self.problem()
+        if not problem:
+            add = partial(self._rooms.writer.add_user, user, time.time_ns() // 1000)
+            try:
+                await self._rooms.ingest.exclusively(add)
+            except DatabaseError as error:
+                problem = f"the database cannot be written: {error}"
+        return problem and f"{problem}; nothing was changed about user {user.name}"
 
     async def _import(self, order: ImportFile, file: LogFile, caller: Caller) -> None:
         """Imports a file that another process has opened, and tells it how that goes."""
@@ -425,55 +371,31 @@ def run(settings: config.Settings) -> int:
         with trio.open_signal_receiver(*_SIGNALS) as signals, open_rooms(settings) as rooms:
             return await Service(rooms).run(signals)
 
-    _tune()
+    tune()
+    _allow_descriptors(settings.receive)
     return _first_error(main)
 
 
-def import_alone(
-    settings: config.Settings, files: Sequence[LogFile], wanted: Wanted, report: Report
-) -> list[ImportState]:
-    """Imports files while no service runs, until a signal. Raises `ConfigError`, `StoreError`."""
+def _allow_descriptors(settings: config.ReceiveSettings) -> None:
+    """Room for every connection that may be open: a shell's usual limit is 1024 for everything.
 
-    async def main() -> list[ImportState]:
-        with trio.open_signal_receiver(*_SIGNALS[:2]) as signals, open_rooms(settings) as rooms:
-            interrupted = trio.Event()
-
-            async def obey() -> None:
-                async for _ in signals:
-                    if interrupted.is_set():  # not that soon, then
-                        raise KeyboardInterrupt
-                    interrupted.set()
-
-            async with trio.open_nursery() as nursery, trio.open_nursery() as writing:
-                nursery.start_soon(obey)
-                writing.start_soon(rooms.ingest.write)
-                await rooms.judge_history()
-                states = [
-                    await rooms.importer.import_file(file, wanted, report, interrupted)
-                    for file in files
-                ]
-                rooms.ingest.closing()
-                nursery.cancel_scope.cancel()
-            return states
-
-    _tune()
-    return trio.run(main)
-
-
-def _tune() -> None:
-    """Settings of the interpreter for a process that reads many lines."""
-    # Nothing of ours refers to itself; looking for such values was a tenth of the time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    # The database driver lets go of Python's lock at each row, and by default has it back only
-    # after 5 ms where another thread computes.
-    sys.setswitchinterval(0.0005)
-
-
-def add_user_alone(settings: config.Settings, user: UserRow) -> None:
-    """Adds a user while no service runs. Raises `ConfigError` and `StoreError`."""
-    with open_rooms(settings) as rooms:
-        rooms.writer.add_user(user, time.time_ns() // 1000)
+    Without, senders would keep users and the control socket from being answered.
+    """
+    streams = [one for one in settings.listeners() if one.listen.startswith("tcp:")]
+    wanted = sum(one.max_connections for one in streams) + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not 0 <= soft < wanted:  # RLIM_INFINITY is negative
+        return
+    most = wanted if hard < 0 else min(wanted, hard)
+    with suppress(OSError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft < wanted:
+        log.warning(
+            "this process may open %d files, max_connections asks for %d: raise it (ulimit -n)",
+            soft,
+            wanted,
+        )
 
 
 def _first_error(main: Callable[[], Awaitable[int]]) -> int:

@@ -125,6 +125,20 @@ async def test_trouble_is_said_first(tmp_path: Path) -> None:
         assert "the disk of /srv is full" in await page(app)
 
 
+async def test_a_refused_rule_list_is_shown_to_those_whom_it_concerns(tmp_path: Path) -> None:
+    users = [user("ann"), user("shop", "client", "shop")]
+    with web(tmp_path, BOUNCED, users=users) as app:
+        assert "was refused" not in await page(app, user="ann")
+        app.service.refusal = f"line 7: {MARKUP}"
+        text = await page(app, user="ann")
+        assert "The rule list was refused" in text
+        assert f"line 7: {html.escape('<script>')}" in text
+        assert "the list that comes with pda" in text
+        text = await page(app, user="shop")
+        assert "was refused" not in text
+        assert "line 7" not in text
+
+
 # --- Pure parts --------------------------------------------------------------------------------
 
 

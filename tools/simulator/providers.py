@@ -58,8 +58,11 @@ def said(reply: str, command: str = "RCPT TO") -> str:
     return f"host {{relay}} said: {reply} (in reply to {command} command)"
 
 
+UNDETERMINED: Final = "undetermined"
+"""Bounced with words that no rule knows."""
+
 FATES: Final = (
-    Fate(0.846),
+    Fate(0.844),
     Fate(0.030, "greylisted", 2),
     Fate(0.018, "rate-limited", 5),
     Fate(0.010, "no-answer", 7),
@@ -72,6 +75,7 @@ FATES: Final = (
     Fate(0.006, bounced_for="spam-content"),
     Fate(0.004, bounced_for="mailbox-full"),
     Fate(0.002, bounced_for="message-too-large"),
+    Fate(0.002, bounced_for=UNDETERMINED),
     Fate(0.002, "greylisted", 2, "invalid-recipient"),
     Fate(0.002, "rate-limited", 4, "blocklisted"),
     Fate(0.004, "mailbox-full", -1),
@@ -151,6 +155,10 @@ ANY_BOUNCED: Final[Mapping[str, tuple[Reply, ...]]] = {
     "mailbox-full": (Reply("5.2.2", said("552 5.2.2 <{rcpt}>: Mailbox is full, quota exceeded")),),
     "message-too-large": (
         Reply("5.3.4", said("552 5.3.4 Message size exceeds fixed maximum message size")),
+    ),
+    UNDETERMINED: (
+        Reply("5.0.0", said("554 the walrus and the carpenter have left, {token}")),
+        Reply("5.0.0", said("550 vorpal error {number} on the jabberwock side", "end of DATA")),
     ),
 }
 

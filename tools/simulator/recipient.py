@@ -16,6 +16,7 @@ from tools.simulator.providers import (
     HARD,
     NAMES,
     PROVIDERS,
+    UNDETERMINED,
     Fate,
     Provider,
     Reply,
@@ -31,7 +32,7 @@ class RecipientRow(TypedDict):
 
     recipient: str
     outcome: str
-    """delivered finally-ok soft-bounce hard-bounce expired pending held discarded."""
+    """A state as pda names them."""
     category: str
     """Of the last failure; empty where none is left."""
     attempts: int
@@ -82,7 +83,7 @@ class Recipient:
         if status == "sent":
             self.outcome = "finally-ok" if self.attempts > 1 else "delivered"
         elif status == "bounced":
-            self.outcome = "hard-bounce" if category in HARD else "soft-bounce"
+            self.outcome = bounce(category)
 
     def row(self, otherwise: str) -> RecipientRow:
         """The truth; `otherwise` is what a recipient is that nothing became of yet."""
@@ -94,6 +95,13 @@ class Recipient:
             "first_at": self.first_at,
             "last_at": self.last_at,
         }
+
+
+def bounce(category: str) -> str:
+    """What a final failure of this category is."""
+    if category == UNDETERMINED:
+        return "undetermined-bounce"
+    return "hard-bounce" if category in HARD else "soft-bounce"
 
 
 def draw_recipient(rand: Callable[[], float], host: Host) -> Recipient:

@@ -82,7 +82,8 @@ def _first(database: Database) -> None:
         database.execute(statement)
     database.execute("CREATE UNIQUE INDEX outcome_change ON outcome (change)")
     database.execute(
-        "CREATE INDEX attempt_failure ON attempt (manner_id, at, reason_id) WHERE reason_id IS NOT NULL"
+        "CREATE INDEX attempt_failure ON attempt (manner_id, at, reason_id)"
+        " WHERE reason_id IS NOT NULL"
     )
     database.table("judging").create(
         {"id": int, "digest": str, "done_to": int, "changed": int, "finished_at": int}, pk="id"

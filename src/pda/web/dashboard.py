@@ -141,6 +141,7 @@ class Dashboard:
             listeners=service.listeners() if client is None else [],
             imports=service.imports_running() if client is None else [],
             sizes=service.sizes() if client is None else {},
+            rules=service.rules_status() if client is None else None,
             reception=reception(service),
             last_line_at=service.last_line_at,
             started_at=service.started_at,
