@@ -174,10 +174,10 @@ class FileReader:
         if chunk.partial:
             self._counted = source.counted()
         lines = [] if chunk.partial and self._wanted.growing else chunk.lines
-        before = source.tally.headerless, source.tally.unknown
+        before = source.tally.unread, source.tally.unknown
         events = self._wanted_of(self._events(source, lines, partial=chunk.partial))
         self._lines += len(lines)
-        self._headers += len(lines) - (source.tally.headerless - before[0])
+        self._headers += len(lines) - (source.tally.unread - before[0])
         attempts = sum(isinstance(event.said, Attempt) for event in events)
         part = Part(events, len(lines), attempts, source.tally.unknown - before[1], chunk.stored)
         self._advance(chunk, part)
