@@ -93,6 +93,11 @@ def imported(states: Sequence[ImportState], as_json: bool) -> None:
             table.add_section()
             table.add_row("all", *_numbers(_sum(states)), "")
         printed(table)
+    errors(states)
+
+
+def errors(states: Sequence[ImportState]) -> None:
+    """A sentence for each file that was not read, or not whole."""
     for state in states:
         if state.error:
             click.echo(plain(state.error), err=True)
