@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import urllib.request
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -378,3 +379,32 @@ def test_what_was_written_and_not_sent_is_caught_up(tmp_path: Path) -> None:
         eventually(service.attempts, lambda found: {row.queue_id for row in found} == ids)
         assert service.stop() == 0
         assert len(service.attempts()) == len(ids)
+
+
+def test_a_running_import_is_shown_and_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    with (
+        Running(tmp_path) as service,
+        subprocess.Popen(
+            [*PDA, "backfill", "--json", "-"], env=service.environment, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdin
+        process.stdin.write(b"\n".join(LINES) + b"\n")
+        process.stdin.flush()
+        running = {"name": "standard input", "octets": len(b"\n".join(LINES)) + 1, "size": 0,
+                   "lines": len(LINES)}  # fmt: skip
+        eventually(
+            lambda: service.get("/api/v1/status")["imports_running"],
+            lambda found: found == [running],
+        )
+        with urllib.request.urlopen(service.status()["http"][0], timeout=30) as page:
+            assert "Importing <code>standard input</code>" in page.read().decode()
+        assert (
+            f"importing standard input: {len(LINES)} lines" in service.pda("status").stdout.decode()
+        )
+        assert service.stop() == 0
+        (state,) = told(process.communicate(timeout=30)[0].decode())
+        assert "imported in part only: the service is stopping" in state["error"]
+        assert process.returncode == 1
+        assert count(service) == 3

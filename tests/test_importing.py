@@ -17,7 +17,7 @@ import trio.testing
 import zstandard
 
 from pda import config
-from pda.backfill import open_log
+from pda.backfill import open_log, open_stream
 from pda.importing import KNOWN, Importer, ImportState, Wanted
 from pda.ingest import Ingest
 from pda.maillog.pipeline import Pipeline
@@ -463,3 +463,54 @@ async def test_interrupted_after_every_chunk(
     assert len(attempts(store)) == 6 * 2 + 4
     (noted,) = imports(store)
     assert (noted.lines, noted.complete) == (len(LIVES), True)
+
+
+# --- Beside live lines ---------------------------------------------------------------------------
+
+
+async def test_a_live_line_goes_first(
+    importer: Importer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is committed behind no more than what is being written, not behind the file."""
+    monkeypatch.setattr("pda.backfill.lines.PIECE", 20_000)
+    monkeypatch.setattr("pda.backfill.files.PIECE", 20_000)
+    file = logged(tmp_path, b"\n".join(large(2000)) + b"\n")
+    stored_before: list[int] = []
+    live = attempt(queue_id="4jXPlN1VQlzLIVE")
+
+    def report(state: ImportState) -> None:
+        if state.lines and not stored_before:
+            stored_before.append(state.lines)
+            sending.send_nowait(lines(live))
+        elif len(stored_before) == 1 and importer._ingest.writer_state.commits:
+            stored_before.append(state.lines)
+
+    async with running(importer._ingest) as sending:
+        state = await importer.import_file(file, UTC, report)
+    file.close()
+    sent, seen = stored_before
+    assert state.lines == 2000
+    assert seen - sent < 200
+    assert len(attempts(store)) == 2001
+
+
+async def test_what_a_stream_has_said_is_stored_while_it_is_silent(
+    importer: Importer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pda.backfill.files._SILENT_S", 0.001)
+    reading, writing = os.pipe()
+    file = open_stream(reading)
+    os.close(reading)
+    enough = trio.Event()
+    async with running(importer._ingest), trio.open_nursery() as nursery:
+        nursery.start_soon(importer.import_file, file, UTC, silent, enough)
+        os.write(writing, b"\n".join(large(3)) + b"\n")
+        with trio.fail_after(20):
+            while len(attempts(store)) < 3:  # noqa: ASYNC110 nobody is told
+                await trio.sleep(0.01)
+        enough.set()
+    os.close(writing)
+    file.close()
+    (state,) = importer.states
+    assert (state.lines, state.interrupted) == (3, True)
+    assert imports(store) == []

@@ -45,6 +45,7 @@ class Progress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            refresh_per_second=4,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=sum(sizes) or None, speed=0)

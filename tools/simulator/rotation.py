@@ -24,7 +24,7 @@ PACKERS: Final[dict[str, Callable[[str], Any]]] = {
     # Nothing but the content may tell when it was packed.
     "gz": lambda name: gzip.GzipFile(name, "wb", mtime=0),
     "bz2": lambda name: bz2.BZ2File(name, "wb"),
-    "xz": lambda name: lzma.LZMAFile(name, "wb"),
+    "xz": lambda name: lzma.LZMAFile(name, "wb"),  # noqa: SIM115 whoever asks closes it
 }
 
 
