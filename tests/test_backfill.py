@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import random
 import tracemalloc
 import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pda.backfill import (
     BackfillError,
+    Chunk,
+    Mark,
+    chunks,
+    digest,
+    expanded,
+    fingerprint,
+    glimpses,
     head,
     newest_within,
     oldest_first,
     open_log,
+    open_stream,
     read_lines,
 )
 
@@ -240,30 +255,94 @@ def test_a_name_that_is_not_utf_8_can_be_told(tmp_path: Path) -> None:
 
 # --- Order and budget ----------------------------------------------------------------------------
 
+# Names, oldest first; behind some of them days since the first one where the time says otherwise.
+ORDERS = {
+    "numbers": "mail.log.12.gz mail.log.9.gz mail.log.2.gz mail.log.1 mail.log",
+    "numbers, all copied at once": "mail.log.12.gz@9 mail.log.9.gz@9 mail.log.2.gz@9 mail.log.1@9 mail.log@9",
+    "numbers, copied in a wrong order": "mail.log.12.gz@7 mail.log.9.gz@3 mail.log.2.gz@5 mail.log.1@1 mail.log@9",
+    "dateext": "mail.log-20260101.gz mail.log-20260108.gz mail.log-20260115 mail.log",
+    "dateext, copied": "mail.log-20260101.gz@5 mail.log-20260108.gz@4 mail.log-20260115@3 mail.log@2",
+    "dateext with dashes": "mail.log-2025-12-31.xz mail.log-2026-01-01.xz mail.log",
+    "dateext with the epoch": "mail.log-20260101-1767222001.zst mail.log-20260101-1767222009.zst mail.log",
+    "dateext by the hour": "mail.log-2026010109 mail.log-2026010110 mail.log",
+    "date in the middle": "mail-20251231.log.bz2 mail-20260101.log mail-20260102.log",
+    "postlogd": "maillog.20260101-093000.gz maillog.20260101-101500.gz maillog.20260102-000000 maillog",
+    "numbers, then dates": "mail.log.3.gz mail.log.2.gz mail.log.1 mail.log-20260105 mail.log-20260106 mail.log",
+    "dates, then numbers": "mail.log-20251130.gz mail.log-20251207.gz mail.log.2.gz mail.log.1 mail.log",
+    "a packed log beside its rotations": "mail.log.2.bz2 mail.log.1.xz mail.log.gz",
+    "two logs": "mail.log.2 mail.err.1 mail.log.1 mail.err mail.log",
+    "no date after all": "mail.log-99999999 mail.log-20261301 mail.log",
+    "a number that is no rotation": "mail.log.123456@0 mail.log.1@1 mail.log@2",
+}  # fmt: skip
+FIRST = 1_767_222_000  # 2026-01-01
 
-def aged(folder: Path, names: list[str]) -> list[Path]:
-    """Files of 100 octets, each a second younger than the one before."""
-    for second, name in enumerate(names):
-        path = written(folder, b"x" * 100, name)
-        os.utime(path, (second, second))
-    return [folder / name for name in names]
+
+def ordered(folder: Path, names: str) -> list[Path]:
+    """Files, each a day younger than the one before unless it says when it was written."""
+    paths = []
+    for day, named in enumerate(names.split()):
+        name, _, at = named.partition("@")
+        paths.append(written(folder, b"x" * 100, name))
+        seconds = FIRST + 86_400 * int(at or day)
+        os.utime(paths[-1], (seconds, seconds))
+    return paths
 
 
-def test_the_oldest_comes_first_by_number(tmp_path: Path) -> None:
-    names = ["mail.log.12.gz", "mail.log.9.gz", "mail.log.2.gz", "mail.log.1", "mail.log"]
-    paths = aged(tmp_path, names)
-    assert oldest_first(reversed(paths)) == paths
+@pytest.mark.parametrize("names", ORDERS.values(), ids=ORDERS)
+def test_the_oldest_comes_first(tmp_path: Path, names: str) -> None:
+    paths = ordered(tmp_path, names)
+    for given_order in (
+        paths,
+        paths[::-1],
+        sorted(paths),
+        random.Random(1).sample(paths, len(paths)),
+    ):
+        assert oldest_first(given_order) == paths
+
+
+def test_logs_of_several_folders_are_read_as_they_were_written(tmp_path: Path) -> None:
+    for host in ("mx1", "mx2"):
+        (tmp_path / host).mkdir()
+    paths = ordered(tmp_path, "mx2/mail.log.2 mx1/mail.log.2 mx1/mail.log.1 mx2/mail.log.1")
     assert oldest_first(sorted(paths)) == paths
 
 
-def test_the_oldest_comes_first_by_time_where_names_have_dates(tmp_path: Path) -> None:
-    names = ["mail.log-20260101.gz", "mail.log.20260108", "mail.log-20260115", "mail.log"]
-    paths = aged(tmp_path, names)
-    assert oldest_first(reversed(paths)) == paths
+@pytest.mark.parametrize(
+    ("name", "modified", "meant"),
+    [
+        ("mail.log", "2026-02-03T04:05:06", "2026-02-03T04:05:06"),
+        ("mail.log.3.gz", "2026-02-03T04:05:06", "2026-02-03T04:05:06"),
+        ("mail.log-20240105.gz", "2026-02-03T04:05:06", "2024-01-05T23:59:59.999999"),
+        ("mail.log-20240105.gz", "2024-01-05T00:00:07", "2024-01-05T23:59:59.999999"),
+        # Named by the day on which it was begun.
+        ("mail.log-20251229", "2026-01-04T23:59:59", "2026-01-04T23:59:59"),
+        ("maillog.20240105-101112", "2026-02-03T04:05:06", "2024-01-05T10:11:12"),
+        ("mail.log-20240105-1704449472.zst", "2026-02-03T04:05:06", "2024-01-05T10:11:12"),
+    ],
+)
+def test_when_a_file_was_written(tmp_path: Path, name: str, modified: str, meant: str) -> None:
+    path = written(tmp_path, b"x\n", name)
+    at = datetime.fromisoformat(modified).replace(tzinfo=UTC).timestamp()
+    os.utime(path, (at, at))
+    file = open_log(path)
+    wanted = datetime.fromisoformat(meant).replace(tzinfo=UTC)
+    assert file.written_at == (wanted - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
+        microseconds=1
+    )
+    file.close()
+
+
+def test_a_gzip_header_tells_when_its_content_was_written(tmp_path: Path) -> None:
+    for packed_at, meant in ((1_500_000_000, 1_500_000_000), (0, FIRST), (FIRST + 9, FIRST)):
+        path = written(tmp_path, gzip.compress(b"x\n", mtime=packed_at))
+        os.utime(path, (FIRST, FIRST))
+        file = open_log(path)
+        assert file.written_at == meant * 1_000_000
+        file.close()
 
 
 def test_what_is_not_there_keeps_its_place_for_open_log_to_tell(tmp_path: Path) -> None:
-    (path,) = aged(tmp_path, ["mail.log"])
+    path = written(tmp_path, b"x" * 100)
     paths = [tmp_path / "mail.log.1", path, path / "mail.log"]
     assert set(oldest_first(paths)) == set(paths)
     assert newest_within(paths, 1000) == paths
@@ -271,5 +350,219 @@ def test_what_is_not_there_keeps_its_place_for_open_log_to_tell(tmp_path: Path) 
 
 @pytest.mark.parametrize(("budget", "kept"), [(0, 0), (99, 0), (100, 1), (250, 2), (1000, 3)])
 def test_of_a_budget_the_newest_have_their_share(tmp_path: Path, budget: int, kept: int) -> None:
-    paths = aged(tmp_path, ["mail.log.2", "mail.log.1", "mail.log"])
+    paths = ordered(tmp_path, "mail.log.2 mail.log.1 mail.log")
     assert newest_within(paths, budget) == paths[3 - kept :]
+
+
+def test_folders_and_patterns(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mail.logs").mkdir()
+    paths = ordered(tmp_path, "mail.log.1 mail.log auth.log old/mail.log.7.gz old/notes")
+    names = [
+        [path.relative_to(tmp_path).as_posix() for path in expanded(some, "mail.log*")]
+        for some in (
+            [tmp_path],
+            [tmp_path / "old", paths[0], paths[0]],
+            [tmp_path / "*" / "mail*.gz"],
+            [tmp_path / "mail.log.[0-9]", tmp_path / "x*"],
+        )
+    ]
+    assert sorted(names[0]) == ["mail.log", "mail.log.1"]
+    assert names[1:] == [
+        ["old/mail.log.7.gz", "mail.log.1"], ["old/mail.log.7.gz"], ["mail.log.1", "x*"],
+    ]  # fmt: skip
+
+
+def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path: Path) -> None:
+    path = written(tmp_path, b"x\n", "mail[1].log")
+    assert expanded([path], "*") == [path]
+
+
+BEGIN = Mark()
+
+# --- Read on -------------------------------------------------------------------------------------
+
+
+def chunks_of(path: Path, start: Mark = BEGIN) -> list[Chunk]:
+    file = open_log(path)
+    try:
+        return list(chunks(file, start))
+    finally:
+        file.close()
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lambda text: lzma.compress(text, preset=0),
+    "zstd": zstandard.compress,
+    "members": lambda text: gzip.compress(text[:50_000]) + gzip.compress(text[50_000:]),
+}
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_file_is_read_on_behind_any_chunk(tmp_path: Path, packing: str) -> None:
+    for chunk in chunks_of(written(tmp_path, TEXT)):
+        position = chunk.mark.position
+        rest = chunks_of(written(tmp_path, PACK[packing](TEXT)), chunk.mark)
+        assert [line for one in rest for line in one.lines] == TEXT[position:].split(b"\n")[:-1]
+        assert all(one.begin >= position for one in rest)
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("grown", [0, 1, 100, 5000, 400_000])
+@pytest.mark.parametrize("before", [1, 3, 300, 9000])
+def test_what_was_added_is_read(tmp_path: Path, packing: str, grown: int, before: int) -> None:
+    old = b"".join(line + b"\n" for line in LINES[:before])
+    more = (b"more %d\n" % grown) * (grown // 10)
+    *_, last = chunks_of(written(tmp_path, old))
+    rest = chunks_of(written(tmp_path, PACK[packing](old + more)), last.mark)
+    assert b"".join(line + b"\n" for one in rest for line in one.lines) == more
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize(
+    "content",
+    [TEXT[1:], TEXT[:300_000], b"", TEXT.replace(b"line 2 ", b"line 3 "), b"xx\n" * 300_000],
+)
+def test_another_content_is_read_from_its_beginning(
+    tmp_path: Path, packing: str, content: bytes
+) -> None:
+    tail = TEXT.rindex(b"\n", 0, 400_000) + 1
+    mark = Mark(tail, digest(TEXT[tail - 4096 : tail]))
+    found = chunks_of(written(tmp_path, PACK[packing](content)), mark)
+    if TEXT.startswith(content) or content[tail - 4096 : tail] != TEXT[tail - 4096 : tail]:
+        assert b"\n".join(line for one in found for line in one.lines) == content.removesuffix(
+            b"\n"
+        )
+
+
+def test_a_last_line_without_its_end_stands_behind_the_mark(tmp_path: Path) -> None:
+    whole, part = chunks_of(written(tmp_path, b"a\nb"))
+    assert (whole.lines, whole.partial, whole.mark.position) == ([b"a"], False, 2)
+    assert (part.lines, part.partial, part.mark.position) == ([b"b"], True, 2)
+    (rest,) = chunks_of(written(tmp_path, b"a\nbc\n"), part.mark)
+    assert (rest.lines, rest.begin) == ([b"bc"], 2)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.binary(max_size=300).map(lambda some: b"." + some.replace(b"\x01", b"\n" * 3)),
+    st.integers(0, 300), st.sampled_from(sorted(PACK)),
+)  # fmt: skip
+def test_two_readings_of_a_growing_file_are_one(
+    tmp_path: Path, content: bytes, cut: int, packing: str
+) -> None:
+    """Whatever the octets; lines of NUL aside, of which there are none with so few."""
+    one = [c for c in chunks_of(written(tmp_path, content)) if not c.partial]
+    first = [c for c in chunks_of(written(tmp_path, content[:cut])) if not c.partial]
+    start = first[-1].mark if first else BEGIN
+    rest = chunks_of(written(tmp_path, PACK[packing](content)), start)
+    assert [line for c in first + [c for c in rest if not c.partial] for line in c.lines] == [
+        line for c in one for line in c.lines
+    ]
+
+
+def test_a_fingerprint_is_of_the_content_of_a_packed_file(tmp_path: Path) -> None:
+    prints = []
+    for content in (PACKED, PACKED, gzip.compress(TEXT + b"x\n"), PACKED[:-1], TEXT):
+        file = open_log(written(tmp_path, content))
+        prints.append(fingerprint(file))
+        file.close()
+    assert prints[0] == prints[1]
+    assert len(set(prints[1:])) == 4
+    assert prints[-1] == b""
+
+
+# --- NULs, streams, glimpses ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [16, 5000, 3_000_000])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_run_of_nul_costs_no_line(tmp_path: Path, count: int, packed: bool) -> None:
+    """A crash leaves it, and copytruncate where the writer does not append."""
+    nul = b"\0" * count
+    content = nul + b"a\nb" + nul + b"c\n" + nul + b"\nd\n" + nul + b"e\n"
+    path = written(tmp_path, lzma.compress(content) if packed and count < 10**6 else content)
+    lines, error = read(path)
+    assert ([line for line in lines if line], error) == ([b"a", b"b", b"c", b"d", b"e"], "")
+    assert len(lines) < 10
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_stream(packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pda.backfill.files._SILENT_S", 0.001)
+    reading, writing = os.pipe()
+    file = open_stream(reading)
+    os.close(reading)
+    found = []
+    with ThreadPoolExecutor(1) as executor:
+        sending = executor.submit(os.write, writing, PACK[packing](TEXT[:60_000]))
+        for chunk in chunks(file):
+            found += chunk.lines
+            if sending.done() and writing:
+                os.close(writing)
+                writing = 0
+    file.close()
+    assert found == TEXT[:60_000].split(b"\n")
+    assert file.name == "standard input"
+
+
+def test_a_silent_stream_gives_an_empty_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pda.backfill.files._SILENT_S", 0.001)
+    reading, writing = os.pipe()
+    file = open_stream(reading)
+    os.close(reading)
+    found = chunks(file)
+    assert next(found).lines == []
+    os.write(writing, b"Sep ")
+    assert next(found).lines == []
+    os.write(writing, b" 1 x\nSep")
+    assert [line for one in (next(found), next(found)) for line in one.lines] == [b"Sep  1 x"]
+    os.close(writing)
+    assert [(one.lines, one.partial) for one in found if one.lines] == [([b"Sep"], True)]
+    assert head(file) == b""
+    file.close()
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_glimpses_are_of_all_parts(tmp_path: Path, packing: str) -> None:
+    file = open_log(written(tmp_path, PACK[packing](TEXT)))
+    for begin in (0, TEXT.index(b"\n", 500_000) + 1):
+        found = [line for lines in glimpses(file, begin) for line in lines if line]
+        numbers = [int(line.split()[1]) for line in found]
+        known = {line: n for n, line in enumerate(LINES)}
+        assert all(known[line] == n for line, n in zip(found, numbers, strict=True))
+        assert numbers == sorted(numbers)
+        assert numbers[-1] == len(LINES) - 1
+        assert max(b - a for a, b in pairwise(numbers)) < 500
+        assert (numbers[0] == 0) == (begin == 0)
+    file.close()
+
+
+def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, TEXT)
+    file = open_log(path)
+    found = chunks(file)
+    lines = next(found).lines
+    os.truncate(path, 0)
+    with pytest.raises(BackfillError, match="was cut while it was read"):  # noqa: PT012
+        for chunk in found:
+            lines += chunk.lines
+    assert lines == LINES[: len(lines)]
+    file.close()
+
+
+def test_a_file_that_is_rotated_away_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    path = written(tmp_path, TEXT)
+    file = open_log(path)
+    found = chunks(file)
+    lines = next(found).lines
+    path.rename(tmp_path / "mail.log.1")
+    (tmp_path / "mail.log.1").unlink()
+    lines += [line for chunk in found for line in chunk.lines]
+    assert lines == LINES
+    file.close()

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shlex
-import signal
 import stat
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pda.cli import main
 from pda.store import queries
 from pda.store.database import find_key, open_reader
 from pda.store.queries import UserRow
-from tests.running import PDA, SOURCE, Running, eventually
+from tests.running import PDA, SOURCE, Running
 from tests.support import Store, attempt, commands, line, message
 
 Pda = Callable[..., Result]
@@ -248,46 +247,6 @@ def test_query_with_a_wrong_key(pda: Pda, tmp_path: Path, monkeypatch: pytest.Mo
     assert "holds no database key" in pda("query", "attempts", status=1).stderr
 
 
-# --- pda backfill --------------------------------------------------------------------------------
-
-
-def test_backfill_imports_what_it_can(pda: Pda, tmp_path: Path) -> None:
-    good = tmp_path / "mail.log"
-    good.write_bytes(b"\n".join(LINES))
-    (tmp_path / "folder").mkdir()
-    done = pda("backfill", str(tmp_path / "absent"), str(good), str(tmp_path / "folder"), status=1)
-    assert "absent cannot be read: No such file" in done.stderr
-    assert f"{tmp_path}/folder is not a file" in done.stderr
-    assert len(pda("query", "attempts", "--format", "ndjson").stdout.splitlines()) == 3
-    assert str(len(LINES)) in done.stdout
-    pda("backfill", str(good))
-    assert len(pda("query", "attempts", "--format", "ndjson").stdout.splitlines()) == 3
-
-
-def test_backfill_of_the_configured_files(
-    pda: Pda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PDA_BACKFILL_DIRECTORY", str(tmp_path))
-    told = pda("backfill", status=1).stderr
-    assert told == f"Error: there is no log to import: no file in {tmp_path} is named mail.log*\n"
-    (tmp_path / "mail.log.1").write_bytes(b"\n".join(LINES))
-    (tmp_path / "mail.log").write_bytes(LINES[0])
-    out = pda("backfill").stdout
-    assert out.index("mail.log.1") < out.rindex("mail.log ")
-
-
-def test_backfill_within_a_budget_says_what_it_leaves_out(
-    pda: Pda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PDA_BACKFILL_MAX_BYTES", "10")  # two files of five
-    paths = [tmp_path / f"mail.log.{n}" for n in (3, 2, 1)]
-    for path in paths:
-        path.write_bytes(LINES[0][:4] + b"\n")
-    done = pda("backfill", *map(str, paths), status=1)
-    assert "1 older files are left out: backfill.max_bytes" in done.stderr
-    assert "mail.log.3" not in done.stdout
-
-
 # --- pda key, pda user, pda status ---------------------------------------------------------------
 
 
@@ -427,22 +386,3 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
         assert process.stdout.readline() == b'{"kind":"unknown","line":"junk"}\n'
         process.stdout.close()
     assert (tmp_path / "told").read_bytes() == b""
-
-
-def test_an_interrupted_import_is_no_crash(tmp_path: Path) -> None:
-    """Ctrl-C: what was imported stays, and nothing but a word is said."""
-    with (tmp_path / "mail.log").open("wb") as log:
-        for n in range(60_000):
-            log.write(attempt(queue_id=f"4jXPlN1VQl{n:05}") + b"\n")
-    service = Running(tmp_path)
-    with (
-        (tmp_path / "told").open("wb") as told,
-        subprocess.Popen(
-            [*PDA, "backfill", str(tmp_path / "mail.log")], env=service.environment, stderr=told,
-            stdout=subprocess.DEVNULL,
-        ) as process,
-    ):  # fmt: skip
-        eventually((tmp_path / "told").read_bytes, lambda told: b" lines\n" in told)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 1
-    assert b"Traceback" not in (tmp_path / "told").read_bytes()

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from pda.backfill import oldest_first, open_log, read_lines
 from pda.maillog import postfix
 from pda.maillog.events import (
     AnyRecord,
@@ -314,3 +315,44 @@ def test_the_command_says_what_is_wrong(arguments: list[str]) -> None:
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith(("tools/genlog: ", "usage: "))
+
+
+# --- Rotated -------------------------------------------------------------------------------------
+
+
+def rotated(folder: Path, *arguments: str) -> list[Path]:
+    """A log in several files, by their names."""
+    folder.mkdir()
+    done = genlog(
+        "--messages", "300", "--output", str(folder / "mail.log"), "--rotate", "500", *arguments
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("pack", ["", "gz", "bz2", "xz"])
+@pytest.mark.parametrize("naming", ["numbers", "dates"])
+def test_a_log_in_several_files(tmp_path: Path, naming: str, pack: str) -> None:
+    """Together they are the log; names and times are those that rotation leaves behind."""
+    paths = rotated(tmp_path / "a", "--rotated", naming, *(["--pack", pack] if pack else []))
+    again = rotated(tmp_path / "b", "--rotated", naming, *(["--pack", pack] if pack else []))
+    assert [one.read_bytes() for one in paths] == [one.read_bytes() for one in again]
+    whole = list(generate(Plan(messages=300)))
+    assert len(paths) == len(whole) // 500 + 1 > 4
+    files = [(path, open_log(path)) for path in oldest_first(paths)]
+    lines = [[line for batch in read_lines(file) for line in batch] for _, file in files]
+    assert [line.decode() for some in lines for line in some] == whole
+    assert [len(some) for some in lines[:-1]] == [500] * (len(paths) - 1)
+    for (path, file), some in zip(files, lines, strict=True):
+        last = datetime.fromisoformat(some[-1].split(b" ")[0].decode())
+        assert path.stat().st_mtime == int(last.timestamp())
+        file.close()
+    packed = [path.suffix == f".{pack}" for path, _ in files]
+    assert packed == [bool(pack)] * (len(paths) - 2) + [False] * 2
+
+
+def test_rotation_that_makes_no_sense(tmp_path: Path) -> None:
+    assert "--rotate needs --output" in genlog("--rotate", "5").stderr
+    done = genlog("--rotate", "0", "--output", str(tmp_path / "x"))
+    assert (done.returncode, done.stderr) == (2, "tools/genlog: a file needs at least one line\n")
+    assert rotated(tmp_path / "none", "--messages", "0") == []

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
-from collections.abc import Iterator
+import lzma
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 import trio
+import trio.testing
+import zstandard
 
 from pda import config
-from pda.importing import Importer, ImportState
+from pda.backfill import open_log, open_stream
+from pda.importing import KNOWN, Importer, ImportState, Wanted
 from pda.ingest import Ingest
 from pda.maillog.pipeline import Pipeline
 from pda.store import imports as stored
+from pda.store import queries
 from pda.store.imports import Import
-from tests.support import RULES, Store
+from pda.store.queries import Filter
+from pda.times import rfc3339
+from tests.support import NOW, RULES, Store, attempt, message
 from tests.test_ingest import (
     LIFE,
     UTC,
@@ -131,3 +141,376 @@ async def test_a_stop_ends_a_long_import_and_says_so(
     assert len(attempts(store)) == state.lines
     (noted,) = imports(store)
     assert not noted.complete
+
+
+async def test_no_log_is_told_and_not_noted(
+    importer: Importer, store: Store, tmp_path: Path
+) -> None:
+    files = [
+        logged(tmp_path, content, f"{n}")
+        for n, content in enumerate([b"a\nb\nc", os.urandom(3000), b"x\n" * 900_000, b"\n\n"])
+    ]
+    async with running(importer._ingest):
+        states = [await importer.import_file(file, UTC, silent) for file in files]
+    for file, state in zip(files, states, strict=True):
+        file.close()
+        assert state.error.startswith(f"{file.name} is no log: none of ")
+        assert state.lines < 200_000  # the rest is not even read
+    assert imports(store) == []
+
+
+async def test_an_empty_file_is_no_failure(
+    importer: Importer, store: Store, tmp_path: Path
+) -> None:
+    file = logged(tmp_path, b"")
+    async with running(importer._ingest):
+        state = await importer.import_file(file, UTC, silent)
+    file.close()
+    assert (state.error, state.lines, state.finished) == ("", 0, True)
+    assert imports(store) == []
+
+
+# --- Once ----------------------------------------------------------------------------------------
+
+
+class Folder:
+    """A folder of logs, imported again and again."""
+
+    def __init__(self, importer: Importer, path: Path) -> None:
+        self._importer = importer
+        self.path = path / "logs"
+        self.path.mkdir()
+
+    async def read(self, name: str, wanted: Wanted = UTC) -> ImportState:
+        """Imports one file."""
+        file = open_log(self.path / name)
+        try:
+            return await self._importer.import_file(file, wanted, silent)
+        finally:
+            file.close()
+
+    def append(self, name: str, some: Iterable[bytes]) -> None:
+        with (self.path / name).open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in some))
+
+    def rename(self, old: str, new: str, pack: Callable[[bytes], bytes] = bytes) -> None:
+        """As rotation does."""
+        content = (self.path / old).read_bytes()
+        (self.path / old).unlink()
+        (self.path / new).write_bytes(pack(content))
+
+
+@pytest.fixture
+def folder(importer: Importer, tmp_path: Path) -> Folder:
+    return Folder(importer, tmp_path)
+
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes, "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress,
+    "zst": zstandard.compress,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pack", PACK)
+@pytest.mark.parametrize("count", [1, 2, 400])
+async def test_a_file_that_was_rotated_is_known(
+    importer: Importer, store: Store, folder: Folder, pack: str, count: int
+) -> None:
+    """One line is less than the head, 400 are many chunks' worth of it."""
+    some = large(count * 3)
+    async with running(importer._ingest):
+        folder.append("mail.log", some[:count])
+        assert (await folder.read("mail.log")).lines == count
+        assert (await folder.read("mail.log")).note == KNOWN
+        folder.append("mail.log", some[count : 2 * count])
+        folder.rename("mail.log", "mail.log.1")
+        assert (await folder.read("mail.log.1")).lines == count
+        folder.append("mail.log.1", some[2 * count :])
+        folder.rename("mail.log.1", "mail.log.2", PACK[pack])
+        assert (await folder.read("mail.log.2")).lines == count
+        again = await folder.read("mail.log.2")
+        assert (again.lines, again.note) == (0, KNOWN)
+    assert len(attempts(store)) == 3 * count
+    (noted,) = imports(store)
+    assert (noted.lines, noted.complete) == (3 * count, True)
+    assert noted.name.endswith("/mail.log.2")
+
+
+async def test_copytruncate(importer: Importer, store: Store, folder: Folder) -> None:
+    some = large(30)
+    async with running(importer._ingest):
+        folder.append("mail.log", some[:10])
+        await folder.read("mail.log")
+        folder.append("mail.log", some[10:20])
+        (folder.path / "mail.log.1").write_bytes((folder.path / "mail.log").read_bytes())
+        os.truncate(folder.path / "mail.log", 0)
+        folder.append("mail.log", some[20:])
+        assert (await folder.read("mail.log.1")).lines == 10
+        assert (await folder.read("mail.log")).lines == 10
+        assert (await folder.read("mail.log")).note == KNOWN
+    assert len(attempts(store)) == 30
+    assert len(imports(store)) == 2
+
+
+async def test_another_file_with_the_same_head_is_read_whole(
+    importer: Importer, store: Store, folder: Folder
+) -> None:
+    """It may be a damaged copy, or have been edited: whatever it is, nothing is missed."""
+    some = large(40)
+    async with running(importer._ingest):
+        folder.append("a", some[:30])
+        await folder.read("a")
+        folder.append("b", some[:20] + some[30:])
+        state = await folder.read("b")
+        assert (state.lines, state.new) == (30, 10)
+        assert (await folder.read("b")).note == KNOWN
+    assert len(attempts(store)) == 40
+
+
+async def test_a_last_line_without_its_end_is_read_again_when_it_has_one(
+    importer: Importer, store: Store, folder: Folder
+) -> None:
+    first, second = large(2)
+    growing = msgspec.structs.replace(UTC, growing=True)
+    async with running(importer._ingest):
+        (folder.path / "log").write_bytes(first + b"\n" + second[:-500])
+        state = await folder.read("log", growing)
+        assert (state.lines, state.attempts) == (1, 1)
+        state = await folder.read("log")  # it does not end as a line does
+        assert (state.lines, state.attempts) == (1, 0)
+        (folder.path / "log").write_bytes(first + b"\n" + second)
+        assert [(await folder.read("log")).new for _ in range(2)] == [1, 0]
+        (folder.path / "log").write_bytes(first + b"\n" + second + b"\n")
+        assert (await folder.read("log")).attempts == 1
+        assert (await folder.read("log")).note == KNOWN
+    assert len(attempts(store)) == 2
+    assert imports(store)[0].lines == 2
+
+
+async def test_a_truncated_archive_is_tried_again(
+    importer: Importer, store: Store, folder: Folder
+) -> None:
+    packed = gzip.compress(b"".join(line + b"\n" for line in large(200)))
+    async with running(importer._ingest):
+        (folder.path / "x.gz").write_bytes(packed[: len(packed) // 2])
+        for _ in range(2):
+            state = await folder.read("x.gz")
+            assert "is damaged or incomplete" in state.error
+        assert state.lines == 0
+        assert not imports(store)[0].complete
+        before = len(attempts(store))
+        (folder.path / "x.gz").write_bytes(packed)
+        state = await folder.read("x.gz")
+        assert (state.error, state.new) == ("", 200 - before)
+        assert 0 < before < 200
+    assert imports(store)[0].complete
+
+
+async def test_what_is_left_out_is_not_marked_as_done(
+    importer: Importer, store: Store, folder: Folder
+) -> None:
+    days = [
+        attempt(
+            queue_id=f"4jXPlN1VQl{n:05}", at=f"2026-03-{1 + n // 100:02}T10:00:{n % 60:02}+00:00"
+        )
+        for n in range(1000)
+    ]
+    third = Wanted("UTC", since=1_772_496_000_000_000, until=1_772_582_399_000_000)
+    async with running(importer._ingest):
+        folder.append("log", days)
+        state = await folder.read("log", third)
+        assert state.new == 100
+        assert imports(store) == []
+        assert {rfc3339(row.at)[:10] for row in attempts(store)} == {"2026-03-03"}
+        # What comes before anything is left out is done.
+        first = Wanted("UTC", until=third.since)
+        folder.rename("log", "other")
+        assert (await folder.read("other", first)).new == 200
+        state = await folder.read("other")
+        assert (state.lines, state.new) == (1000, 700)
+        assert (await folder.read("other", third)).note == KNOWN
+    assert len(attempts(store)) == 1000
+
+
+async def test_a_file_that_is_older_is_not_read(
+    importer: Importer, store: Store, folder: Folder
+) -> None:
+    folder.append("log", large(3))
+    os.utime(folder.path / "log", (1_700_000_000, 1_700_000_000))
+    async with running(importer._ingest):
+        state = await folder.read("log", Wanted("UTC", since=1_700_000_001_000_000))
+        assert (state.note, state.lines) == ("older", 0)
+        assert imports(store) == []
+
+
+# --- The same events in other forms --------------------------------------------------------------
+
+ALIASES = [
+    attempt(queue_id="4jXPlN1VQlzJbSD", to="a@x.example", at=f"2026-03-10T10:00:0{1 + n // 2}{fraction}+00:00")
+    for n, fraction in enumerate([".100000", ".900000", ".100000", ".800000"])
+]  # fmt: skip
+
+
+def whole_seconds(some: Iterable[bytes]) -> list[bytes]:
+    """As another template writes them: local time, no fraction, no zone."""
+    moments = [(datetime.fromisoformat(one[:32].decode()), one[32:]) for one in some]
+    return [f"{at:%b} {at.day:2} {at:%H:%M:%S}".encode() + rest for at, rest in moments]
+
+
+@pytest.mark.parametrize("cut", range(5))
+async def test_equal_texts_are_counted_on_where_a_file_is_read_on(
+    importer: Importer, store: Store, folder: Folder, cut: int
+) -> None:
+    """An alias that names an address four times: four attempts, however the file is read."""
+    texts = whole_seconds(ALIASES)
+    async with running(importer._ingest):
+        for some in (texts[:cut], texts[cut:]):
+            folder.append("log", some)
+            await folder.read("log")
+        assert len(attempts(store)) == 4
+        folder.append(
+            "copy", [b"Mar 10 09:00:00 mx1 postfix/qmgr[1]: 4jXPlN1VQl00001: removed", *texts]
+        )
+        assert (await folder.read("copy")).new == 0
+    assert len(attempts(store)) == 4
+
+
+LIVES = [
+    line
+    for n in range(6)
+    for line in message(
+        f"4jXPlN1VQl{n:05}", message_id=f"<98494.{n}.1@shop>",
+        deliveries=[
+            attempt("deferred", queue_id=f"4jXPlN1VQl{n:05}", dsn="4.0.0", reason="450 later", delay="1.2"),
+            attempt(queue_id=f"4jXPlN1VQl{n:05}", delay="301", at="2026-03-10T10:05:01.250000+00:00"),
+        ],
+    )
+] + ALIASES  # fmt: skip
+OVERLAPS = [
+    (begin, end) for begin in range(0, len(LIVES), 5) for end in range(begin, len(LIVES) + 1, 8)
+]
+
+
+@pytest.mark.parametrize("form", ["the same", "whole seconds"])
+@pytest.mark.parametrize("first", ["live", "file"])
+async def test_live_and_file_in_every_overlap(tmp_path: Path, form: str, first: str) -> None:
+    """The live stream has any part of the log, with microseconds; the file has all of it."""
+    logs = LIVES if form == "the same" else whole_seconds(LIVES)
+    (tmp_path / "log").write_bytes(b"\n".join(logs) + b"\n")
+    os.utime(tmp_path / "log", (NOW // 1_000_000, NOW // 1_000_000))
+    whole: object = None
+    for begin, end in OVERLAPS:
+        (tmp_path / f"{begin}-{end}").mkdir()
+        store = Store(tmp_path / f"{begin}-{end}")
+        importer = importer_of(Ingest(Pipeline(RULES), store.writer, config.zone), store)
+        file = open_log(tmp_path / "log")
+        async with running(importer._ingest) as send:
+            for way in ("live", "file") if first == "live" else ("file", "live"):
+                if way == "file":
+                    await importer.import_file(file, UTC, silent)
+                elif end > begin:
+                    await send.send(lines(*LIVES[begin:end]))
+                    await trio.testing.wait_all_tasks_blocked(0.001)
+        file.close()
+        found = [
+            (row.queue_id, row.recipient, row.status, row.at // 1_000_000)
+            for row in attempts(store)
+        ]
+        everything = sorted(found), states_of(store)
+        whole = whole or everything
+        assert everything == whole, (begin, end)
+        store.close()
+    assert whole is not None
+
+
+def states_of(store: Store) -> object:
+    with store.reading() as connection:
+        rows = queries.outcomes(connection, Filter())
+    return sorted((row.queue_id, row.recipient, row.state, row.attempts) for row in rows)
+
+
+# --- Interrupted ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["the same", "whole seconds"])
+async def test_interrupted_after_every_chunk(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A stop behind each chunk, then the next try; in the end all is there once."""
+    monkeypatch.setattr("pda.backfill.lines.PIECE", 600)
+    monkeypatch.setattr("pda.backfill.files.PIECE", 600)
+    content = LIVES if form == "the same" else whole_seconds(LIVES)
+    file = logged(tmp_path, b"\n".join(content) + b"\n")
+    os.utime(tmp_path / "mail.log", (NOW // 1_000_000, NOW // 1_000_000))
+    tries, read = 0, 0
+    while True:
+        importer = importer_of(Ingest(Pipeline(RULES), store.writer, config.zone), store)
+        store.correlator.forget_all()
+        stop = trio.Event()
+        stop.set()
+        asked = iter([False])
+        monkeypatch.setattr(importer, "_is_stopped", lambda _, asked=asked: next(asked, True))
+        async with running(importer._ingest):
+            state = await importer.import_file(file, UTC, silent, stop)
+        tries, read = tries + 1, read + state.lines
+        if not state.error:
+            break
+        assert state.interrupted
+        assert "was imported in part only: it was interrupted" in state.error
+    file.close()
+    assert tries > 10
+    assert read == len(LIVES)
+    assert len(attempts(store)) == 6 * 2 + 4
+    (noted,) = imports(store)
+    assert (noted.lines, noted.complete) == (len(LIVES), True)
+
+
+# --- Beside live lines ---------------------------------------------------------------------------
+
+
+async def test_a_live_line_goes_first(
+    importer: Importer, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is committed behind no more than what is being written, not behind the file."""
+    monkeypatch.setattr("pda.backfill.lines.PIECE", 20_000)
+    monkeypatch.setattr("pda.backfill.files.PIECE", 20_000)
+    file = logged(tmp_path, b"\n".join(large(2000)) + b"\n")
+    stored_before: list[int] = []
+    live = attempt(queue_id="4jXPlN1VQlzLIVE")
+
+    def report(state: ImportState) -> None:
+        if state.lines and not stored_before:
+            stored_before.append(state.lines)
+            sending.send_nowait(lines(live))
+        elif len(stored_before) == 1 and importer._ingest.writer_state.commits:
+            stored_before.append(state.lines)
+
+    async with running(importer._ingest) as sending:
+        state = await importer.import_file(file, UTC, report)
+    file.close()
+    sent, seen = stored_before
+    assert state.lines == 2000
+    assert seen - sent < 200
+    assert len(attempts(store)) == 2001
+
+
+async def test_what_a_stream_has_said_is_stored_while_it_is_silent(
+    importer: Importer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pda.backfill.files._SILENT_S", 0.001)
+    reading, writing = os.pipe()
+    file = open_stream(reading)
+    os.close(reading)
+    enough = trio.Event()
+    async with running(importer._ingest), trio.open_nursery() as nursery:
+        nursery.start_soon(importer.import_file, file, UTC, silent, enough)
+        os.write(writing, b"\n".join(large(3)) + b"\n")
+        with trio.fail_after(20):
+            while len(attempts(store)) < 3:  # noqa: ASYNC110 nobody is told
+                await trio.sleep(0.01)
+        enough.set()
+    os.close(writing)
+    file.close()
+    (state,) = importer.states
+    assert (state.lines, state.interrupted) == (3, True)
+    assert imports(store) == []

@@ -71,6 +71,7 @@ def backfill(config_file: Path | None, /, files: tuple[Path, ...], **options: An
         if options["dry_run"]:
             states = [one for one in chosen if isinstance(one, ImportState)]
             output_imports.prospects(_prospects(settings, chosen, wanted), options["as_json"])
+            output_imports.errors(states)
         else:
             states = _import(settings, chosen, wanted)
             output_imports.imported(states, options["as_json"])

@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
-import trio
+
+if TYPE_CHECKING:
+    import trio
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,8 @@ class Caller:
     """Who gave an order: to be called with each answer (`CallerGoneError` where nobody listens)."""
 
     def __init__(self, peer: trio.socket.SocketType) -> None:
+        import trio  # as in `serve`
+
         self.interrupted = trio.Event()
         """Set when it wants no more of what it asked for; not when it has just gone."""
         self._peer = peer
@@ -129,6 +133,8 @@ def _remove(path: Path) -> None:
 
 async def _one(handle: Handler, stream: trio.SocketStream) -> None:
     """One connection brings one order."""
+    import trio  # as in `serve`
+
     peer = stream.socket
     caller = Caller(peer)
     with peer, suppress(CallerGoneError):

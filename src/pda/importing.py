@@ -132,8 +132,8 @@ class FileReader:
         self._row = known
         self._noted = 0
         self._counted: bytes | None = None
-        self._lines = self._headers = 0
-        self._left_out = self._beyond = False
+        self._lines = 0
+        self._is_log = self._left_out = self._beyond = False
 
     def chunks(self) -> Iterator[Chunk]:
         """What is to be parsed, in this order. Raises `BackfillError`."""
@@ -143,9 +143,9 @@ class FileReader:
             if self._source is None:
                 self._begin(chunk)
             yield chunk
-            if self._beyond or (self._lines >= _NO_LOG and not self._headers):
+            if self._beyond or (self._lines >= _NO_LOG and not self._is_log):
                 break
-        if self._lines and not self._headers:
+        if self._lines and not self._is_log:
             raise BackfillError(
                 f"{self._file.name} is no log: none of {self._lines} lines begins as those of a"
                 " log do; nothing was imported"
@@ -156,7 +156,7 @@ class FileReader:
         known, file, zone, hostname = self._known, self._file, self._zone, self._wanted.hostname
         if known is not None and chunk.begin == known.position:
             self._source = self._pipeline.resumed(zone, hostname, known.counted)
-            self._noted, self._headers = known.position, 1
+            self._noted, self._is_log = known.position, True
             lines = known.lines - known.partial
             self._row = msgspec.structs.replace(known, lines=lines, partial=False)
         else:
@@ -176,15 +176,15 @@ class FileReader:
         if chunk.partial:
             self._counted = source.counted()
         lines = [] if chunk.partial and self._wanted.growing else chunk.lines
-        before = source.tally.headerless, source.tally.unknown
+        tally = source.tally
+        headerless, incomplete, unknown = tally.headerless, tally.incomplete, tally.unknown
         events = self._wanted_of(self._events(source, lines, partial=chunk.partial))
-        self._lines += len(lines)
-        self._headers += len(lines) - (source.tally.headerless - before[0])
+        whole = len(lines) - (tally.incomplete - incomplete)
+        self._lines += whole
+        self._is_log |= tally.headerless - headerless < whole
         attempts = sum(isinstance(event.said, Attempt) for event in events)
         told, said = gather(events), len(events)
-        part = Part(
-            told, len(lines), said, attempts, source.tally.unknown - before[1], chunk.stored
-        )
+        part = Part(told, len(lines), said, attempts, tally.unknown - unknown, chunk.stored)
         self._advance(chunk, part)
         return part
 
@@ -229,7 +229,7 @@ class FileReader:
     def checkpoint(self, *, complete: bool) -> Import | None:
         """How far all was parsed; None where there is nothing to note."""
         row, known, file = self._row, self._known, self._file
-        is_log = self._headers or self._source is None
+        is_log = self._is_log or self._source is None
         if row is None or file.is_stream or not row.position or not is_log:
             return None
         if self._source is not None:

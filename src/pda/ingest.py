@@ -43,7 +43,7 @@ _ENTRIES_AT_A_TIME = 500
 _RETRY_S = 1.0
 _MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
-_IMPORTS_WAITING = 2
+_IMPORTS_WAITING = 1
 _QUEUED_WORK = 8
 """Batches that may be read while a transaction is committed."""
 _GIVE_UP_S = 20.0
@@ -218,7 +218,7 @@ class Ingest:
     async def submitting(self) -> AsyncIterator[Callable[[Work], Awaitable[None]]]:
         """A way in for other events than live ones, which have precedence.
 
-        No more than two batches wait to be written, so that a live one waits for no more.
+        Only one batch waits to be written, so that a live one waits for no more.
         """
         async with self._send.clone() as send:
 

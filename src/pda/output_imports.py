@@ -45,6 +45,7 @@ class Progress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            refresh_per_second=4,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("", total=sum(sizes) or None, speed=0)
@@ -93,6 +94,11 @@ def imported(states: Sequence[ImportState], as_json: bool) -> None:
             table.add_section()
             table.add_row("all", *_numbers(_sum(states)), "")
         printed(table)
+    errors(states)
+
+
+def errors(states: Sequence[ImportState]) -> None:
+    """A sentence for each file that was not read, or not whole."""
     for state in states:
         if state.error:
             click.echo(plain(state.error), err=True)

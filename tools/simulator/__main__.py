@@ -7,13 +7,15 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, tzinfo
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from tools.simulator import FORMATS, Plan, Row, batches
+from tools.simulator.rotation import NAMINGS, PACKERS, Rotation
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -77,9 +79,20 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--format", choices=FORMATS, default=plan.format, help="%(default)s")
     add("--zone", type=zone, default=plan.zone, help="of the clock times; %(default)s")
     add("--short-ids", action="store_true", help="queue ids as without enable_long_queue_ids")
-    add("--output", metavar="FILE", help="standard output")
+    add("--output", metavar="FILE", type=Path, help="standard output")
+    add(
+        "--rotate",
+        type=int,
+        metavar="LINES",
+        help="a new file after so many, the older ones named and dated as by logrotate",
+    )
+    add("--rotated", choices=NAMINGS, default="numbers", help="the names; %(default)s")
+    add("--pack", choices=PACKERS, default="", help="all but the newest rotated file")
     add("--truth", metavar="FILE", help="one JSON object for each queue entry that delivers")
-    return parser.parse_args(argv)  # fmt: skip
+    options = parser.parse_args(argv)
+    if options.rotate is not None and options.output is None:
+        parser.error("--rotate needs --output")
+    return options  # fmt: skip
 
 
 def telling(truth: TextIO | None) -> Callable[[Row], object]:
@@ -90,19 +103,33 @@ def telling(truth: TextIO | None) -> Callable[[Row], object]:
     return lambda row: write(encode(row) + "\n")
 
 
+@contextmanager
+def writing(options: dict[str, Any]) -> Iterator[Callable[[list[int], list[str]], object]]:
+    """What is done with lines and their times."""
+    output, most = options.pop("output"), options.pop("rotate")
+    naming, packing = options.pop("rotated"), options.pop("pack")
+    if most is not None:
+        rotation = Rotation(output, most, naming, packing)
+        yield rotation.write
+        rotation.close()
+        return
+    with ExitStack() as files:
+        log = files.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
+        yield lambda _, lines: log.write("\n".join(lines) + "\n" if lines else "")
+        log.flush()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a log; 2 with one sentence where something is wrong."""
     options = vars(arguments(argv))
-    output, truth = options.pop("output"), options.pop("truth")
+    truth = options.pop("truth")
     gc.disable()  # nothing here refers to itself; a fifth of the time otherwise
     try:
-        plan = Plan(**options)
-        with ExitStack() as files:
-            log = files.enter_context(open(output, "w", encoding="utf-8")) if output else sys.stdout
+        with writing(options) as write, ExitStack() as files:
+            plan = Plan(**options)
             rows = files.enter_context(open(truth, "w", encoding="utf-8")) if truth else None
-            for batch in batches(plan, telling(rows)):
-                log.write("\n".join(batch) + "\n" if batch else "")
-            log.flush()
+            for moments, lines in batches(plan, telling(rows)):
+                write(moments, lines)
     except (BrokenPipeError, KeyboardInterrupt):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush to
         return 1

@@ -37,15 +37,17 @@ RELAYED: Final = 0.02
 
 def generate(plan: Plan, told: Callable[[Row], object] = lambda _: None) -> Iterator[str]:
     """The lines of one log, in time order; `told` gets the truth of each queue entry as it goes."""
-    for batch in batches(plan, told):
-        yield from batch
+    for _, lines in batches(plan, told):
+        yield from lines
 
 
-def batches(plan: Plan, told: Callable[[Row], object] = lambda _: None) -> Iterator[list[str]]:
-    """The same, some thousand lines at a time."""
+def batches(
+    plan: Plan, told: Callable[[Row], object] = lambda _: None
+) -> Iterator[tuple[list[int], list[str]]]:
+    """The same, some thousand lines at a time, with the time of each in µs since the epoch."""
     write = writer(plan.format, plan.zone)
     for lines in _World(plan, told).lines():
-        yield write(lines)
+        yield [line[0] for line in lines], write(lines)
 
 
 class _World:

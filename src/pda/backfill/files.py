@@ -183,7 +183,8 @@ def content(reader: Reader) -> Iterator[bytes]:
         begin += piece
         if len(begin) >= _MAGIC:
             break
-        yield b""
+        if not piece:
+            yield b""
     packing = _format(begin)
     octets = chain([begin], pieces)
     yield from octets if packing is None else _unpacked(octets, reader, packing)

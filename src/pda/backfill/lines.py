@@ -86,24 +86,24 @@ def chunks(file: LogFile, start: Mark = Mark()) -> Iterator[Chunk]:
     try:
         for piece in pieces:
             cutter.add(piece)
-            if cutter.octets >= PIECE or not piece:
+            if cutter.is_full() or not piece:
                 yield cutter.chunk(reader.offset)
     except DAMAGED as error:
-        if cutter.octets:
+        if cutter.lines:
             yield cutter.chunk(reader.offset)
         raise BackfillError(
             f"{file.name} is damaged or incomplete ({error}); what came before was imported,"
             " import it again when it is whole"
         ) from error
-    if cutter.octets:
+    if cutter.lines:
         yield cutter.chunk(reader.offset)
-    if cutter.rest:
-        yield cutter.last(reader.offset)
     if not file.is_stream and file.size < reader.offset:
         raise BackfillError(
             f"{file.name} was cut while it was read (copytruncate); what was cut off stands in its"
             " rotated copy: import that too"
         )
+    if cutter.rest:
+        yield cutter.last(reader.offset)
 
 
 def left(file: LogFile, mark: Mark) -> int | None:
@@ -153,22 +153,22 @@ class _Cutter:
     """Cuts pieces into lines."""
 
     def __init__(self, position: int = 0, before: bytes = b"") -> None:
-        self.octets = 0
-        """Since the last chunk."""
+        self.lines: list[bytes] = []
+        """Of the next chunk."""
         self.rest = b""
         """Behind the last line end, as far as it is of use."""
-        self._lines: list[bytes] = []
+        self._octets = 0
         self._begin = self._position = position
         self._before = self._recent = before
         self._behind = 0
 
     def add(self, piece: bytes) -> None:
-        self.octets += len(piece)
+        self._octets += len(piece)
         end = piece.rfind(b"\n") + 1
         if end:
             lines = _cleaned(self.rest + piece[:end]).split(b"\n")
             lines.pop()
-            self._lines += lines
+            self.lines += lines
             self._position += self._behind + end
             self._before = self._recent = (self._recent + piece[:end])[-KNOWN_BY:]
             self.rest, self._behind = b"", 0
@@ -178,9 +178,12 @@ class _Cutter:
             if len(self.rest) < _MOST_PER_LINE:
                 self.rest = _cleaned(self.rest + last).lstrip(b"\n")[:_MOST_PER_LINE]
 
+    def is_full(self) -> bool:
+        return self._octets >= PIECE and bool(self.lines)
+
     def chunk(self, stored: int) -> Chunk:
-        lines, begin = self._lines, self._begin
-        self._lines, self._begin, self.octets = [], self._position, 0
+        lines, begin = self.lines, self._begin
+        self.lines, self._begin, self._octets = [], self._position, 0
         return Chunk(lines, begin, Mark(self._position, digest(self._before)), stored)
 
     def last(self, stored: int) -> Chunk:
@@ -206,10 +209,12 @@ def glimpses(file: LogFile, begin: int = 0) -> Iterator[list[bytes]]:
 
 def _looks(file: LogFile, begin: int) -> Iterator[list[bytes]]:
     size = file.size
+    last = max(size - _GLIMPSE, begin)
     step = max((size - begin) // _GLIMPSES, _GLIMPSE)
-    for offset in [*range(begin, size - _GLIMPSE, step), max(size - _GLIMPSE, begin)]:
-        octets = os.pread(file.descriptor, _GLIMPSE, offset)
-        yield octets.split(b"\n")[offset > begin : None if offset + _GLIMPSE >= size else -1]
+    for offset in [*range(begin, last, step), last]:
+        end = offset + _GLIMPSE if offset == last else min(offset + _GLIMPSE, last)
+        lines = os.pread(file.descriptor, end - offset, offset).split(b"\n")
+        yield lines[offset > begin : None if offset == last else -1]
 
 
 def _looks_passing(file: LogFile, begin: int) -> Iterator[list[bytes]]:

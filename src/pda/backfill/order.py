@@ -69,13 +69,14 @@ def oldest_first(paths: Iterable[Path]) -> list[Path]:
 
 def _by_number(log: list[tuple[Found, Path]]) -> Iterator[tuple[Found, Path]]:
     """A file with a number is no younger than those with a smaller one, the log itself than any."""
-    at = max((found.at + 1 for found, path in log if named_time(path.name) is not None), default=0)
-    for found, path in sorted(log, key=lambda one: one[0].number, reverse=True):
-        if named_time(path.name) is None:
-            at = min(at, found.at) if found.number else max(at, found.at)
-            yield found._replace(at=at), path
-        else:
-            yield found, path
+    dated = [one for one in log if named_time(one[1].name) is not None]
+    yield from dated
+    newest = max((found.at + 1 for found, _ in dated), default=0)
+    at: int | None = None
+    for found, path in sorted(set(log) - set(dated), key=lambda one: one[0].number, reverse=True):
+        own = found.at if found.number else max(found.at, newest)
+        at = own if at is None else min(at, own)
+        yield found._replace(at=at), path
 
 
 def newest_within(paths: list[Path], budget: int) -> list[Path]:
@@ -91,17 +92,30 @@ def newest_within(paths: list[Path], budget: int) -> list[Path]:
 
 def named_time(name: str) -> int | None:
     """When a file was rotated, by the date in its name: the end of that day, or its time."""
-    for found in reversed(list(_DATE.finditer(_PACKED.sub("", name)))):
-        if found["epoch"]:
-            return int(found["epoch"]) * 1_000_000
-        clock = (found["clock"] or "").ljust(6, "0")
-        try:
-            at = datetime.strptime(found["day"].replace("-", "") + clock, "%Y%m%d%H%M%S")  # noqa: DTZ007
-        except ValueError:
-            continue
-        micros = (at.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-        return micros if found["clock"] else micros + _DAY - 1
+    found = _dated(name)
+    return found[0] if found else None
+
+
+def _dated(name: str) -> tuple[int, str] | None:
+    """That moment, and the name without it."""
+    plain = _PACKED.sub("", name)
+    for found in reversed(list(_DATE.finditer(plain))):
+        at = _moment(found)
+        if at is not None:
+            return at, plain[: found.start()] + plain[found.end() :]
     return None
+
+
+def _moment(found: re.Match[str]) -> int | None:
+    if found["epoch"]:
+        return int(found["epoch"]) * 1_000_000
+    clock = (found["clock"] or "").ljust(6, "0")
+    try:
+        at = datetime.strptime(found["day"].replace("-", "") + clock + "Z", "%Y%m%d%H%M%S%z")
+    except ValueError:
+        return None
+    micros = (at - _EPOCH) // timedelta(microseconds=1)
+    return micros if found["clock"] else micros + _DAY - 1
 
 
 def size(path: Path) -> int:
@@ -114,10 +128,11 @@ def size(path: Path) -> int:
 
 def _base(name: str) -> tuple[str, int]:
     """The log that a file was rotated from, and how often that was."""
+    if dated := _dated(name):
+        return dated[1].rstrip("-._"), 0
     plain = _PACKED.sub("", name)
-    if found := _NUMBER.search(plain):
-        return plain[: found.start()], int(found[1])
-    return _DATE.sub("", plain).rstrip("-._"), 0
+    found = _NUMBER.search(plain)
+    return (plain[: found.start()], int(found[1])) if found else (plain, 0)
 
 
 def _modified(path: Path) -> int:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from hashlib import blake2b
+from itertools import islice
 from struct import Struct
 from typing import Protocol
 
@@ -42,8 +43,8 @@ _WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
 _MOST_SHAPES, _SHAPE = 100, 200
 _MOST_REPEATS = 1000
 _CLOSE, _RECENT = 2_000_000, 5_000_000
-_MOST_RECENT = 10_000
-_MOST_TEXTS = 200_000
+_MOST_RECENT = 4_000
+_MOST_TEXTS = 20_000
 
 
 class Rules(Protocol):
@@ -112,10 +113,14 @@ class Tally(msgspec.Struct):
             del self.shapes[next(iter(self.shapes))]
 
     @property
+    def unread(self) -> int:
+        """Lines of which nothing is known."""
+        return self.headerless + self.incomplete + self.failed
+
+    @property
     def lines(self) -> int:
         """All lines that were read."""
-        unread = self.headerless + self.incomplete + self.failed
-        return self.records + self.ignored + self.unknown + unread
+        return self.records + self.ignored + self.unknown + self.unread
 
     @property
     def events(self) -> int:
@@ -216,18 +221,19 @@ class Source:
 
         Equal texts of an entry are seconds apart, so no more than these seconds count for the rest.
         """
-        recent = list((self._seen or {}).items())[-_MOST_RECENT:]
-        newest: dict[str, int] = {}
-        for (host, _, _), (_, at) in recent:
-            newest[host] = max(at, newest.get(host, at))
-        kept = [(*text, *seen) for text, seen in recent if newest[text[0]] - seen[1] <= _RECENT]
+        last: dict[str, int] = {}
+        kept = [
+            (*text, *seen)
+            for text, seen in islice(reversed((self._seen or {}).items()), _MOST_RECENT)
+            if abs(last.setdefault(text[0], seen[1]) - seen[1]) <= _RECENT
+        ]
         return msgspec.msgpack.encode(kept) if kept else b""
 
     def count(self, counted: bytes) -> None:
         """Goes on where another reader has counted."""
         if counted:
             known = msgspec.msgpack.decode(counted, type=list[tuple[str, str, int, int, int]])
-            self._seen = {(host, id_, digest): (n, at) for host, id_, digest, n, at in known}
+            self._seen = {(host, id_, digest): (n, at) for host, id_, digest, n, at in known[::-1]}
 
     def _attempts(
         self, host: str, queue_id: str, header: Header, delivery: Delivery

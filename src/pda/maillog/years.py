@@ -8,7 +8,9 @@ Knows no form of a stamp: `HeaderReader` reads them, told near which moment they
 
 from __future__ import annotations
 
+from calendar import isleap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -24,6 +26,9 @@ _YEAR = 365 * _DAY + _DAY // 4
 _SAMPLES = 16
 _SHORT = _DAY
 _PIECE = 60 * _DAY
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# RFC 3164's form is the only one without a year.
+_LEAP_DAY, _STAMP = b"Feb 29 ", 32
 
 
 def moment_reader(reader: HeaderReader) -> Moment:
@@ -64,18 +69,10 @@ class Years:
             yield lines[begin:], latest
 
     def _walk(self, lines: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-        """Some of the lines and their moments: all of them where they lie far apart."""
-        if not lines:
-            return
-        step = max(len(lines) // _SAMPLES, 1)
-        numbers: Sequence[int] = [*range(0, len(lines) - 1, step), len(lines) - 1]
-        before = self.at
-        found = [(n, at) for n in numbers if (at := self.step(lines[n])) is not None]
-        if step > 1 and any(abs(b - a) > _SHORT for (_, a), (_, b) in pairwise(found)):
-            self.at = before
-            numbers = range(len(lines))
-            found = [(n, at) for n in numbers if (at := self.step(lines[n])) is not None]
-        yield from found
+        """The moments of some of the lines, with their numbers."""
+        for n in worth_reading(lines, self._moment, self.at):
+            if (at := self.step(lines[n])) is not None:
+                yield n, at
 
     def step(self, line: bytes) -> int | None:
         """The moment of the next line: in whichever year it is nearest to the one before."""
@@ -88,26 +85,47 @@ class Years:
 def first_moment(samples: Iterable[Sequence[bytes]], moment: Moment, written_at: int) -> int:
     """When a file without years begins, read from its end.
 
-    A stamp far from the one before has a year of its own, or is a 29 February: it tells the year
-    of all before it.
+    A line with a year tells that of all before it; a 29 February tells that it was a leap year.
     """
     first: int | None = None
-    years, last, told = Years(moment, written_at), b"", False
-    for lines in samples:
-        for line in [*lines[:: max(len(lines) // _SAMPLES, 1)], *lines[-1:]]:
-            before = years.at
-            at = moment(line, written_at) if first is None else years.step(line)
-            if at is None:
-                continue
-            if first is None:
-                first = years.at = at
-            elif abs(at - before) > _HALF + _DAY:
-                first += round((at - before) / _YEAR) * _YEAR
-                told = True
-            last = line
-    if first is None:
-        return written_at
+    years, last, told, leaps = Years(moment, written_at), b"", False, list[int]()
+    chosen = (lines[n] for lines in samples for n in worth_reading(lines, moment, years.at))
+    for line in chosen:
+        before = years.at
+        if _LEAP_DAY in line[:_STAMP] and first is not None:
+            leaps.append(before)
+            continue
+        at = moment(line, written_at) if first is None else years.step(line)
+        if at is None:
+            continue
+        if first is None:
+            first = at
+            years.at = at
+        elif abs(at - before) > _HALF + _DAY:
+            first += round((at - before) / _YEAR) * _YEAR
+            told = True
+        last = line
+    if first is None or told:
+        return written_at if first is None else first
     end = moment(last, written_at)
-    if not told and end is not None:
-        first += round((end - years.at) / _YEAR) * _YEAR
-    return first
+    assert end is not None
+    return first - _years_back(round((years.at - end) / _YEAR), leaps) * _YEAR
+
+
+def worth_reading(lines: Sequence[bytes], moment: Moment, before: int) -> Sequence[int]:
+    """The numbers of some of the lines, which tell the year of all: of all that are far apart."""
+    if len(lines) <= _SAMPLES:
+        return range(len(lines))
+    some = [*range(0, len(lines) - 1, len(lines) // _SAMPLES), len(lines) - 1]
+    walk = Years(moment, before)
+    found = [at for n in some if (at := walk.step(lines[n])) is not None]
+    is_short = all(abs(b - a) <= _SHORT for a, b in pairwise(found))
+    return some if is_short else range(len(lines))
+
+
+def _years_back(least: int, leaps: Iterable[int]) -> int:
+    """How many years earlier it was: at least so many, and so that leap days are in leap years."""
+    # Of a moment less than half a year before a 29 February, or soon after it.
+    seen = [(_EPOCH + timedelta(microseconds=at + _YEAR // 3)).year for at in leaps]
+    fitting = (n for n in range(least, least + 9) if all(isleap(year - n) for year in seen))
+    return next(fitting, least)
