@@ -24,7 +24,8 @@ from pda.catchup import configured_logs
 from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
 from pda.config import BackfillSettings, Settings
 from pda.control import ImportFile
-from pda.importing import ImportState, Prospect, Report, Wanted, interrupted, prospect
+from pda.importing import ImportState, Prospect, Report, interrupted, prospect
+from pda.reading import Wanted
 from pda.store import imports
 from pda.store.database import StoreError, open_reader
 
