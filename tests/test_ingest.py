@@ -94,7 +94,7 @@ UTC = Wanted("UTC")
 
 
 def importer_of(ingest: Ingest, store: Store) -> Importer:
-    return Importer(ingest, store.writer.find_import, config.zone)
+    return Importer(ingest, store.writer.find_imports, config.zone)
 
 
 def silent(_: ImportState) -> None:

@@ -11,8 +11,9 @@ those on, and lets live lines go first.
 from __future__ import annotations
 
 import math
+import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -31,7 +32,8 @@ from pda.store.imports import Import
 from pda.store.writer import Batch
 
 Report: TypeAlias = Callable[["ImportState"], None]
-Find: TypeAlias = Callable[[Callable[[int], bytes | None]], Import | None]
+Find: TypeAlias = Callable[[Callable[[int], bytes | None]], list[Import]]
+"""Files whose first octets have these digests, the one that was read farthest first."""
 
 KNOWN = "known already"
 OLDER = "older"
@@ -159,7 +161,7 @@ class FileReader:
             self._row = msgspec.structs.replace(known, lines=lines, partial=False)
         else:
             self._source = self._pipeline.source(zone, hostname, live=False)
-            self._row = Import(known.id if known else 0, file.name)
+            self._row = Import(random.getrandbits(62), file.name)
         if file.is_stream:
             return
         moment = moment_reader(HeaderReader(zone, hostname))
@@ -236,7 +238,6 @@ class FileReader:
         head = self._head_before(row.position)
         row = msgspec.structs.replace(
             row,
-            id=row.id or int.from_bytes(backfill.digest(head)[:7], "big"),
             name=file.name,
             head=backfill.digest(head),
             head_octets=len(head),
@@ -265,8 +266,18 @@ class Prospect(msgspec.Struct, frozen=True):
 def prospect(file: LogFile, wanted: Wanted, find: Find) -> Prospect:
     """What an import would do with a file, as far as that can be told without reading it."""
     head = backfill.head(file)
-    known = find(partial(_first, head)) if head else None
+    known = which(file, find(partial(_first, head))) if head else None
     return Prospect(file.name, file.size, needless(file, wanted, known) or _todo(file, known))
+
+
+def which(file: LogFile, found: Sequence[Import]) -> Import | None:
+    """Which of those that begin alike it is, as far as that can be told without reading it."""
+    print_ = backfill.fingerprint(file)
+    for one in found:
+        if print_ and one.fingerprint == print_:
+            return one
+    marks = ((one, Mark(one.position, one.tail)) for one in found)
+    return next((one for one, mark in marks if backfill.left(file, mark) != file.size), None)
 
 
 def needless(file: LogFile, wanted: Wanted, known: Import | None) -> str:
@@ -332,7 +343,7 @@ class Importer:
     async def _import(self, file: LogFile, wanted: Wanted, run: _Run) -> None:
         in_thread, state = trio.to_thread.run_sync, run.state
         head = await in_thread(backfill.head, file)
-        known = await self._known(head) if head else None
+        known = await in_thread(which, file, await self._begun_so(head)) if head else None
         zone = self._zone_of(wanted.zone)
         reader = FileReader(self._ingest.pipeline, file, wanted, zone, head, known)
         state.note = await in_thread(needless, file, wanted, known)
@@ -375,15 +386,11 @@ class Importer:
         if self._ingest.writer_state.lost_events and not state.error:
             state.error = f"{state.name} was imported in part only: the disk refused the rest"
 
-    async def _known(self, head: bytes) -> Import | None:
-        """How far a file that begins so was read."""
-        found: list[Import | None] = []
-
-        def look() -> None:
-            found.append(self._find(partial(_first, head)))
-
-        await self._ingest.exclusively(look)
-        return found[0]
+    async def _begun_so(self, head: bytes) -> list[Import]:
+        """How far files with this head were read."""
+        found: list[Import] = []
+        await self._ingest.exclusively(lambda: found.extend(self._find(partial(_first, head))))
+        return found
 
     def _is_stopped(self, stop: trio.Event | None) -> bool:
         return self._ingest.stopping or (stop is not None and stop.is_set())

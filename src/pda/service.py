@@ -73,7 +73,7 @@ class Rooms:
         self.rulebook = RuleBook(settings.rules)
         self.pipeline = Pipeline(self.rulebook.rules, hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
-        self.importer = Importer(self.ingest, self.writer.find_import, config.zone)
+        self.importer = Importer(self.ingest, self.writer.find_imports, config.zone)
 
     async def reload_rules(self) -> None:
         """Swaps the rules, not yet for history; bad ones change nothing: raises `ConfigError`."""
