@@ -265,7 +265,28 @@ async def test_another_file_with_the_same_head_is_read_whole(
         folder.append("b", some[:20] + some[30:])
         state = await folder.read("b")
         assert (state.lines, state.new) == (30, 10)
-        assert (await folder.read("b")).note == KNOWN
+        folder.append("older", some[:15])  # a copy of "a" from before
+        assert (await folder.read("older")).new == 0
+        for name in ("a", "b", "older", "a"):
+            assert (await folder.read(name)).note == KNOWN
+    assert len(attempts(store)) == 40
+
+
+@pytest.mark.parametrize("pack", ["gz", "bz2"])
+async def test_an_older_copy_that_is_packed_is_known_too(
+    importer: Importer, store: Store, folder: Folder, pack: str
+) -> None:
+    some = large(40)
+    async with running(importer._ingest):
+        folder.append("copy", some[:20])
+        folder.rename("copy", f"copy.{pack}", PACK[pack])
+        folder.append("log", some)
+        assert [(await folder.read("log")).lines, (await folder.read(f"copy.{pack}")).new] == [
+            40,
+            0,
+        ]
+        for name in ("log", f"copy.{pack}", "log"):
+            assert (await folder.read(name)).note == KNOWN
     assert len(attempts(store)) == 40
 
 

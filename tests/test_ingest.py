@@ -100,7 +100,7 @@ def importer_of(ingest: Ingest, store: Store, *, apart: bool = False) -> Importe
     """Which reads files in a process of their own (`apart`), or never."""
     task = Task(RULES_XML, Hosts(), config.ClientSettings())
     worth = 0 if apart else 2**62
-    return Importer(ingest, store.writer.find_import, config.zone, lambda: task, worth)
+    return Importer(ingest, store.writer.find_imports, config.zone, lambda: task, worth)
 
 
 def silent(_: ImportState) -> None:

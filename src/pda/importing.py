@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -26,7 +26,8 @@ from pda.store.batch import Batch
 from pda.store.imports import Import
 
 Report: TypeAlias = Callable[["ImportState"], None]
-Find: TypeAlias = Callable[[Callable[[int], bytes | None]], Import | None]
+Find: TypeAlias = Callable[[Callable[[int], bytes | None]], list[Import]]
+"""Files whose first octets have these digests, the one that was read farthest first."""
 
 KNOWN = "known already"
 OLDER = "older"
@@ -80,8 +81,18 @@ class Prospect(msgspec.Struct, frozen=True):
 def prospect(file: LogFile, wanted: Wanted, find: Find) -> Prospect:
     """What an import would do with a file, as far as that can be told without reading it."""
     head = backfill.head(file)
-    known = find(partial(_first, head)) if head else None
+    known = which(file, find(partial(_first, head))) if head else None
     return Prospect(file.name, file.size, needless(file, wanted, known) or _todo(file, known))
+
+
+def which(file: LogFile, found: Sequence[Import]) -> Import | None:
+    """Which of those that begin alike it is, as far as that can be told without reading it."""
+    print_ = backfill.fingerprint(file)
+    for one in found:
+        if print_ and one.fingerprint == print_:
+            return one
+    marks = ((one, Mark(one.position, one.tail)) for one in found)
+    return next((one for one, mark in marks if backfill.left(file, mark) != file.size), None)
 
 
 def needless(file: LogFile, wanted: Wanted, known: Import | None) -> str:
@@ -181,7 +192,7 @@ class Importer:
     async def _import(self, file: LogFile, wanted: Wanted, run: _Run) -> None:
         in_thread, state = trio.to_thread.run_sync, run.state
         head = await in_thread(backfill.head, file)
-        known = await self._known(head) if head else None
+        known = await in_thread(which, file, await self._begun_so(head)) if head else None
         state.note = await in_thread(needless, file, wanted, known)
         if state.note:
             return
@@ -230,15 +241,11 @@ class Importer:
         if self._ingest.writer_state.lost_events and not state.error:
             state.error = f"{state.name} was imported in part only: the disk refused the rest"
 
-    async def _known(self, head: bytes) -> Import | None:
-        """How far a file that begins so was read."""
-        found: list[Import | None] = []
-
-        def look() -> None:
-            found.append(self._find(partial(_first, head)))
-
-        await self._ingest.exclusively(look)
-        return found[0]
+    async def _begun_so(self, head: bytes) -> list[Import]:
+        """How far files with this head were read."""
+        found: list[Import] = []
+        await self._ingest.exclusively(lambda: found.extend(self._find(partial(_first, head))))
+        return found
 
     def _is_stopped(self, stop: trio.Event | None) -> bool:
         return self._ingest.stopping or (stop is not None and stop.is_set())

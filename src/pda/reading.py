@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import time
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
@@ -113,7 +114,7 @@ class FileReader:
             self._row = msgspec.structs.replace(known, lines=lines, partial=False)
         else:
             self._source = self._pipeline.source(zone, hostname, live=False)
-            self._row = Import(known.id if known else 0, file.name)
+            self._row = Import(random.getrandbits(62), file.name)
         if file.is_stream:
             return
         moment = moment_reader(HeaderReader(zone, hostname))
@@ -191,7 +192,6 @@ class FileReader:
         head = self._head_before(row.position)
         row = msgspec.structs.replace(
             row,
-            id=row.id or int.from_bytes(backfill.digest(head)[:7], "big"),
             name=file.name,
             head=backfill.digest(head),
             head_octets=len(head),

@@ -47,7 +47,7 @@ class Rooms:
         self.rulebook = RuleBook(settings.rules, settings.rules_copy)
         self.pipeline = Pipeline(self.rulebook.rules, self._hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
-        self.importer = Importer(self.ingest, self.writer.find_import, config.zone, self._task)
+        self.importer = Importer(self.ingest, self.writer.find_imports, config.zone, self._task)
 
     async def reload_rules(self) -> None:
         """Swaps the rules, not yet for history; bad ones change nothing: raises `ConfigError`."""
