@@ -7,7 +7,7 @@ costs time linear in the text whatever the rules are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
@@ -45,8 +45,8 @@ class _Texts:
     """The patterns of some rules, searched together in one text.
 
     `re2.Filter` looks for the words of all patterns in one pass, and runs only those patterns whose
-    words are there. One automaton for all (`re2.Set`) is as fast on texts like those that it has
-    seen, and ten times slower on new ones, which make it grow.
+    words are there. One automaton for all (`re2.Set`) is no faster on texts that it has seen, and
+    twenty times slower on new ones: counted gaps between words make it grow without end.
     """
 
     def __init__(self, rules: Iterable[tuple[int, Rule]]) -> None:
@@ -63,11 +63,12 @@ class _Texts:
         return bool(self._rule_of)
 
     def matching(self, text: str) -> tuple[int, ...]:
-        """Indexes of the rules that have a pattern in the text, in no order."""
+        """Numbers of the rules that have a pattern in the text, in file order."""
         if not self._rule_of:
             return ()
+        # Patterns are numbered in file order, and found in the order of their numbers.
         found = self._filter.Match(text.encode("utf-8", "replace"))
-        return tuple({self._rule_of[number] for number in found}) if found else ()
+        return tuple(map(self._rule_of.__getitem__, found)) if found else ()
 
 
 class Rules:
@@ -83,8 +84,11 @@ class Rules:
             tuple((name, matcher(pattern)) for name, pattern in rule.conditions)
             for rule in self.rules
         ]
+        self._verdicts = [
+            (_verdict(rule, final=False), _verdict(rule, final=True)) for rule in (*self.rules, None)
+        ]
         self._operator = operator_finder(rule_list.operators)
-        self._remembered_verdict = lru_cache(CACHE)(self.judge)
+        self._remembered_verdict = lru_cache(CACHE)(self._judge_known_replies)
         self._remembered_matching = lru_cache(CACHE)(self._on_reply.matching)
 
     def classify(self, failure: Failure) -> Verdict:
@@ -94,16 +98,20 @@ class Rules:
         return self._remembered_verdict(failure)
 
     def judge(self, failure: Failure) -> Verdict:
-        """As `classify`, without the memory of verdicts."""
-        rule = next(self._holding(examine(failure)), None)
-        return _verdict(rule, failure)
+        """As `classify`, without any memory."""
+        evidence = examine(failure)
+        return self._verdict(evidence, self._on_reply.matching(evidence.masked))
+
+    def _judge_known_replies(self, failure: Failure) -> Verdict:
+        evidence = examine(failure)
+        return self._verdict(evidence, self._remembered_matching(evidence.masked))
 
     def explain(self, failure: Failure) -> Explanation:
         """The verdict, the rule, what it saw, and what else would have held."""
         evidence = examine(failure)
-        holding = list(self._holding(evidence))
+        holding = self._holding(evidence)
         rule = holding[0] if holding else None
-        verdict = _verdict(rule, failure)
+        verdict = _verdict(rule, final=is_final(failure))
         return Explanation(
             verdict=verdict,
             rule=rule,
@@ -112,21 +120,34 @@ class Rules:
             why=" ".join((_why_rule(rule, evidence), _why_type(verdict, rule, failure))),
         )
 
-    def _holding(self, evidence: Evidence) -> Iterator[Rule]:
-        """The rules that hold, in file order."""
-        for index in sorted((*self._matching(evidence), *self._without_text)):
-            if self._conditions_hold(index, evidence):
-                yield self.rules[index]
+    def _verdict(self, evidence: Evidence, on_reply: tuple[int, ...]) -> Verdict:
+        with_text = self._first(evidence, self._with_text(evidence, on_reply), len(self.rules))
+        first = self._first(evidence, self._without_text, with_text)
+        return self._verdicts[first][is_final(evidence.failure)]
 
-    def _matching(self, evidence: Evidence) -> tuple[int, ...]:
-        """Indexes of the rules that have a pattern in their text, in no order."""
-        masked = evidence.masked
-        short = len(masked) <= _SHORT
-        found = self._remembered_matching(masked) if short else self._on_reply.matching(masked)
-        return found + self._on_text.matching(evidence.raw) if self._on_text else found
+    def _first(self, evidence: Evidence, numbers: Iterable[int], before: int) -> int:
+        """The first of some rules that holds, if it comes before another, and else the other."""
+        for number in numbers:
+            if number >= before:
+                break
+            if self._conditions_hold(evidence, number):
+                return number
+        return before
 
-    def _conditions_hold(self, index: int, evidence: Evidence) -> bool:
-        for name, matches in self._conditions[index]:
+    def _holding(self, evidence: Evidence) -> list[Rule]:
+        """All rules that hold, in file order."""
+        with_text = self._with_text(evidence, self._on_reply.matching(evidence.masked))
+        numbers = sorted({*with_text, *self._without_text})
+        return [self.rules[n] for n in numbers if self._conditions_hold(evidence, n)]
+
+    def _with_text(self, evidence: Evidence, on_reply: tuple[int, ...]) -> Iterable[int]:
+        """Numbers of the rules that have a pattern in their text, in file order."""
+        if not self._on_text:
+            return on_reply
+        return sorted((*on_reply, *self._on_text.matching(evidence.raw)))
+
+    def _conditions_hold(self, evidence: Evidence, number: int) -> bool:
+        for name, matches in self._conditions[number]:
             value = self._operator(evidence) if name == "operator" else getattr(evidence, name)
             if not matches(value):
                 return False
@@ -149,10 +170,10 @@ def is_final(failure: Failure) -> bool:
     return not (failure.dsn or examine(failure).reply).startswith("4")
 
 
-def _verdict(rule: Rule | None, failure: Failure) -> Verdict:
+def _verdict(rule: Rule | None, *, final: bool) -> Verdict:
     if rule is None:
-        return Verdict("undetermined" if is_final(failure) else "soft", UNDETERMINED, "")
-    if not is_final(failure):
+        return Verdict("undetermined" if final else "soft", UNDETERMINED, "")
+    if not final:
         return Verdict("soft", rule.category, rule.id)
     return Verdict(rule.bounce_type or _usual_type(rule.category), rule.category, rule.id)
 
