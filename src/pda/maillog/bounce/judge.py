@@ -7,8 +7,10 @@ costs time linear in the text whatever the rules are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from operator import attrgetter
+from typing import TypeAlias
 
 import msgspec
 import re2
@@ -16,13 +18,15 @@ import re2
 from pda.maillog.bounce.categories import BY_NAME, UNDETERMINED
 from pda.maillog.bounce.patterns import matcher, operator_finder, re2_options, searcher
 from pda.maillog.bounce.reply import Evidence, examine
-from pda.maillog.bounce.rules import Rule, RuleList, read
+from pda.maillog.bounce.rules import CONDITIONS, Rule, RuleList, read
 from pda.maillog.events import BounceType, Failure, Verdict
 
 CACHE = 16_384
 """Verdicts, and masked replies, remembered. Some 30 MB at most, as only short ones are; replies
 that differ only in the address, as most do, are one masked reply."""
 _SHORT = 700
+
+_Conditions: TypeAlias = tuple[tuple[Callable[[Evidence], str], Callable[[str], bool]], ...]
 
 _FINAL = frozenset({"bounced", "undeliverable", "undeliverable-but-not-cached"})
 
@@ -80,14 +84,18 @@ class Rules:
         self._on_reply = _Texts((i, r) for i, r in numbered if r.on == "reply")
         self._on_text = _Texts((i, r) for i, r in numbered if r.on == "text")
         self._without_text = [i for i, r in numbered if not r.patterns]
+        facts: dict[str, Callable[[Evidence], str]] = {
+            name: attrgetter(name) for name in CONDITIONS
+        }
+        facts["operator"] = operator_finder(rule_list.operators)
         self._conditions = [
-            tuple((name, matcher(pattern)) for name, pattern in rule.conditions)
+            tuple((facts[name], matcher(pattern)) for name, pattern in rule.conditions)
             for rule in self.rules
         ]
         self._verdicts = [
-            (_verdict(rule, final=False), _verdict(rule, final=True)) for rule in (*self.rules, None)
+            (_verdict(rule, final=False), _verdict(rule, final=True))
+            for rule in (*self.rules, None)
         ]
-        self._operator = operator_finder(rule_list.operators)
         self._remembered_verdict = lru_cache(CACHE)(self._judge_known_replies)
         self._remembered_matching = lru_cache(CACHE)(self._on_reply.matching)
 
@@ -130,7 +138,8 @@ class Rules:
         for number in numbers:
             if number >= before:
                 break
-            if self._conditions_hold(evidence, number):
+            conditions = self._conditions[number]
+            if not conditions or _hold(conditions, evidence):
                 return number
         return before
 
@@ -138,20 +147,13 @@ class Rules:
         """All rules that hold, in file order."""
         with_text = self._with_text(evidence, self._on_reply.matching(evidence.masked))
         numbers = sorted({*with_text, *self._without_text})
-        return [self.rules[n] for n in numbers if self._conditions_hold(evidence, n)]
+        return [self.rules[n] for n in numbers if _hold(self._conditions[n], evidence)]
 
     def _with_text(self, evidence: Evidence, on_reply: tuple[int, ...]) -> Iterable[int]:
         """Numbers of the rules that have a pattern in their text, in file order."""
         if not self._on_text:
             return on_reply
         return sorted((*on_reply, *self._on_text.matching(evidence.raw)))
-
-    def _conditions_hold(self, evidence: Evidence, number: int) -> bool:
-        for name, matches in self._conditions[number]:
-            value = self._operator(evidence) if name == "operator" else getattr(evidence, name)
-            if not matches(value):
-                return False
-        return True
 
 
 def load(xml: bytes, schema: bytes | None = None) -> Rules:
@@ -168,6 +170,13 @@ def is_final(failure: Failure) -> bool:
     if failure.status:
         return failure.status in _FINAL
     return not (failure.dsn or examine(failure).reply).startswith("4")
+
+
+def _hold(conditions: _Conditions, evidence: Evidence) -> bool:
+    for fact, matches in conditions:
+        if not matches(fact(evidence)):
+            return False
+    return True
 
 
 def _verdict(rule: Rule | None, *, final: bool) -> Verdict:
