@@ -40,17 +40,20 @@ _CODES = re.compile(r"\s*([245]\d\d)(?![\w.])(?:[- ]?[#(\[]{0,2}([245]\.\d{1,3}\
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _MARKED = re.compile(r"#\s?([245]\.\d{1,3}\.\d{1,3})")
 
-_PARTS = re.compile(
-    r"(?P<ADDR><(?!https?:)[^<>\s]+>|[^\s,;:()\[\]{}<>\"|@]*@[^\s,;:()\[\]{}<>\"|]*)"
-    r"|(?P<URL>(?:(?:https?)?://|www\.)[^\s<>\"]*)"
-    r"|(?P<IP>[\da-f]{1,4}(?::[\da-f]{1,4}){0,6}::[\da-f:.]*|(?:[\da-f]{1,4}:){5,7}[\da-f]{1,4}\b)"
-    r"|[^\s,;:()\[\]{}<>\"|=!?*/\\]+"
+# Each begins where a part of a word does, or is bounded: linear in what it is looked for in.
+_BRACKETED = re.compile(r"<(?!https?:)[^<>]+>[.,:;]*")
+_ADDRESS = re.compile(
+    r"<(?!https?:)[^<>]+>"
+    r"|(?<![^\s,;:()\[\]{}<>\"|])[^\s,;:()\[\]{}<>\"|@]*@[^\s,;:()\[\]{}<>\"|]*"
 )
-"""What a word consists of: names, and words in a narrower sense. Linear: no part is looked at
-more often than there are alternatives."""
+_URL = re.compile(r"(?:https?)?(?:://|www\.)[^\s<>\"]*")
+_IPV6 = re.compile(
+    r"\b[\da-f]{1,4}(?::[\da-f]{1,4}){0,6}::[\da-f:.]*|\b(?:[\da-f]{1,4}:){5,7}[\da-f]{1,4}\b"
+)
 _NUMERIC = re.compile(r"[\d.+%#-]*")
 _DIGIT = re.compile(r"\d")
-_EDGES = "'`.-_#+&%$~^\u00ab\u00bb\u00b4\u2018\u2019\u201c\u201d\u2026"
+_parts = re.compile(r"[^\s,;:()\[\]{}<>\"|=!?*/\\]+").findall
+_EDGES = ",;:()[]{}\"|=!?*/\\'`.-_#+&%$~^\u00ab\u00bb\u00b4\u2018\u2019\u201c\u201d\u2026"
 WORDS = 16_384
 """Words whose masked form is remembered, none longer than `_LONGEST`: some 3 MB."""
 _LONGEST = 40
@@ -179,15 +182,28 @@ masked_words = MaskedWords()
 
 
 def _masked(word: str) -> str:
-    if "..." in word and "<" not in word:
-        word = word.replace("...", " ")  # Sendmail's, between the address and what is said of it
-    parts = _PARTS.finditer(word)
-    return " ".join(filter(None, (part.lastgroup or _shape(part[0]) for part in parts)))
-
-
-def _shape(word: str) -> str:
-    """What is more than letters: itself, a placeholder, or nothing for an enhanced code."""
     core = word.strip(_EDGES)
+    if core.isalpha():
+        return core
+    if core.isdecimal():
+        return "N"
+    if _BRACKETED.fullmatch(word):
+        return "ADDR"
+    if "@" in core or "<" in core:
+        # Sendmail writes dots between the address and what is said of it.
+        word = _ADDRESS.sub(" ADDR ", word if "<" in word else word.replace("...", " "))
+    if "://" in word or "www." in word:
+        word = _URL.sub(" URL ", word)
+    if core.count(":") > 1:
+        word = _IPV6.sub(" IP ", word)
+    return " ".join(filter(None, map(_shape, _parts(word))))
+
+
+def _shape(part: str) -> str:
+    """A part of a word: itself, a placeholder, or nothing for an enhanced code."""
+    if part.isalpha():
+        return part
+    core = part.strip(_EDGES)
     if core.isalpha():
         return core
     if _NUMERIC.fullmatch(core):
