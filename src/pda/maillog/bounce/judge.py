@@ -173,10 +173,7 @@ def is_final(failure: Failure) -> bool:
 
 
 def _hold(conditions: _Conditions, evidence: Evidence) -> bool:
-    for fact, matches in conditions:
-        if not matches(fact(evidence)):
-            return False
-    return True
+    return all(matches(fact(evidence)) for fact, matches in conditions)
 
 
 def _verdict(rule: Rule | None, *, final: bool) -> Verdict:
@@ -198,8 +195,8 @@ def _why_rule(rule: Rule | None, evidence: Evidence) -> str:
         return "No rule holds, and the codes alone decide nothing."
     seen = evidence.masked if rule.on == "reply" else evidence.raw
     found = next((p for p in rule.patterns if searcher(p)(seen)), None)
-    parts = [f"{found!r} is found in the {rule.on}"] if found is not None else []
-    parts += [f"{name} matches {pattern!r}" for name, pattern in rule.conditions]
+    parts = [f"'{found}' is found in the {rule.on}"] if found is not None else []
+    parts += [f"{name} matches '{pattern}'" for name, pattern in rule.conditions]
     return f"Rule {rule.id} (line {rule.line}): {' and '.join(parts)}."
 
 
