@@ -23,6 +23,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       ~
       store/writer.py       what was told → rows, one transaction
         maillog/correlate.py  what a queue id's lines say together; its lives; bounded memory
+        maillog/memory.py     the entries that are remembered, most of them packed
         maillog/lives.py      the lives of a queue id that is used again
         maillog/links.py chain.py   which queue entries are one message
         maillog/clients.py    which application sent it
