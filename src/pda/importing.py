@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from pda import backfill
-from pda.apart import Job, ReadApart, Task
+from pda.apart import Job, Process, ReadApart, Task
 from pda.backfill import BackfillError, LogFile, Mark
 from pda.ingest import Ingest, Work
 from pda.maillog.pipeline import Rules
@@ -160,6 +160,8 @@ class Importer:
     ) -> None:
         """A file of so many octets, as stored, is read by a process of its own."""
         self.states: list[ImportState] = []
+        self.process: Process | None = None
+        """One that is there already, with all files that will be imported, one after the other."""
         self._ingest = ingest
         self._find = find
         self._zone_of = zone_of
@@ -221,7 +223,7 @@ class Importer:
             reader = FileReader(pipeline, file, wanted, zone, head, known)
             return ReadHere(reader, compute)
         job = Job(self._task(), file.name, file.descriptor, wanted, head, known)
-        return ReadApart(job, pipeline.tally, compute)
+        return ReadApart(job, pipeline.tally, self.process)
 
     async def _submit(self, part: Part, rules: Rules, run: _Run) -> None:
         run.state.take(part)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import trio
 
 from pda import config
-from pda.apart import Task
+from pda.apart import Process, Task
 from pda.backfill import LogFile
 from pda.bindings import client_rules
 from pda.importing import Importer, ImportState, Report
@@ -95,6 +95,7 @@ def import_alone(
 
     async def main() -> list[ImportState]:
         with trio.open_signal_receiver(*_SIGNALS) as signals, open_rooms(settings) as rooms:
+            rooms.importer.process = process
             interrupted = trio.Event()
 
             async def obey() -> None:
@@ -116,7 +117,11 @@ def import_alone(
             return states
 
     tune()
-    return trio.run(main)
+    process = Process.forked()  # while there is no thread yet
+    try:
+        return trio.run(main)
+    finally:
+        process.end()
 
 
 def tune() -> None:
