@@ -115,7 +115,7 @@ def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
     header = reader.read(line, now)
     if header is None:
         return {"kind": "unknown", "line": line}
-    queue_id, record = postfix.read(header)
+    queue_id, record = postfix.read(header.text, header.program, header.syslog_name)
     found: dict[str, Any] = {
         "timestamp": rfc3339(header.at),
         "hostname": header.hostname,
