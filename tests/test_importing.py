@@ -353,6 +353,20 @@ async def test_what_is_left_out_is_not_marked_as_done(
     assert len(attempts(store)) == 1000
 
 
+@pytest.mark.parametrize("pack", ["plain", "gz"])
+async def test_all_can_be_read_again(
+    importer: Importer, store: Store, folder: Folder, pack: str
+) -> None:
+    folder.append("log", large(20))
+    folder.rename("log", "log", PACK[pack])
+    async with running(importer._ingest):
+        await folder.read("log")
+        state = await folder.read("log", msgspec.structs.replace(UTC, again=True))
+        assert (state.lines, state.new, state.note) == (20, 0, "")
+        assert (await folder.read("log")).note == KNOWN
+    assert len(imports(store)) == 1
+
+
 async def test_a_file_that_is_older_is_not_read(
     importer: Importer, store: Store, folder: Folder
 ) -> None:

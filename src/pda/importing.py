@@ -43,7 +43,6 @@ _NO_LOG = 1000
 """Lines after which a file without any log line is given up."""
 _NOTE_EVERY = 1024 * 1024
 """Octets, unpacked, between two checkpoints."""
-_JUST_NOW = 60_000_000
 _DAY = 86_400_000_000
 
 
@@ -57,6 +56,8 @@ class Wanted(msgspec.Struct, frozen=True):
     since: int | None = None
     """µs since the epoch, inclusive, as `until`."""
     until: int | None = None
+    again: bool = False
+    """Also what is known already."""
     growing: bool = False
     """Somebody writes it still: a last line without its end is left for the next time."""
 
@@ -189,12 +190,7 @@ class FileReader:
 
     def _events(self, source: Source, lines: list[bytes], *, partial: bool) -> list[Event]:
         written_at = self._written_at
-        if (
-            partial
-            and lines
-            and not self._file.is_stream
-            and time.time_ns() // 1000 - written_at < _JUST_NOW
-        ):
+        if partial and lines and self._file.is_being_written():
             return source.read_partial(lines[0], written_at)
         pieces = self._years.pieces(lines) if self._years else [(lines, written_at)]
         return [event for some, at in pieces for event in read_each(source, some, at)]
@@ -272,9 +268,9 @@ def prospect(file: LogFile, wanted: Wanted, find: Find) -> Prospect:
 
 def which(file: LogFile, found: Sequence[Import]) -> Import | None:
     """Which of those that begin alike it is, as far as that can be told without reading it."""
-    print_ = backfill.fingerprint(file)
+    own = backfill.fingerprint(file)
     for one in found:
-        if print_ and one.fingerprint == print_:
+        if own and one.fingerprint == own:
             return one
     marks = ((one, Mark(one.position, one.tail)) for one in found)
     return next((one for one, mark in marks if backfill.left(file, mark) != file.size), None)
@@ -332,18 +328,24 @@ class Importer:
         if self._is_stopped(stop):
             state.interrupted = True
             state.error = f"{state.name} was not imported: {self._why()}"
-        else:
+            state.finished = True
+            tell()
+            return state
+        try:
             async with self._ingest.submitting() as submit:
                 run = _Run(state, submit, tell, partial(self._is_stopped, stop))
                 await self._import(file, wanted, run)
-        state.finished = True
-        tell()
+        finally:
+            state.finished = True
+            tell()
         return state
 
     async def _import(self, file: LogFile, wanted: Wanted, run: _Run) -> None:
         in_thread, state = trio.to_thread.run_sync, run.state
         head = await in_thread(backfill.head, file)
         known = await in_thread(which, file, await self._begun_so(head)) if head else None
+        if known is not None and wanted.again:
+            known = Import(known.id, known.name)
         zone = self._zone_of(wanted.zone)
         reader = FileReader(self._ingest.pipeline, file, wanted, zone, head, known)
         state.note = await in_thread(needless, file, wanted, known)

@@ -391,7 +391,7 @@ class Service:
 
         usual, importer = self._rooms.wanted(), self._rooms.importer
         zone, hostname = order.zone or usual.zone, order.hostname or usual.hostname
-        wanted = Wanted(zone, hostname, order.since, order.until)
+        wanted = Wanted(zone, hostname, order.since, order.until, order.again)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             async with news:
