@@ -139,12 +139,12 @@ def _prospects(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[Pros
 
 def _import(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[ImportState]:
     """Imports what could be opened; a state for each of them all."""
-    from pda import service
+    from pda.alone import import_alone
 
     files = [one for one in chosen if isinstance(one, LogFile)]
     with output_imports.Progress([file.size for file in files]) as progress:
         if (sock := control.running(settings.control_socket)) is None:
-            states = service.import_alone(settings, files, wanted, progress.report)
+            states = import_alone(settings, files, wanted, progress.report)
         else:
             sock.close()
             states = _hand_over(settings, files, wanted, progress.report)

@@ -21,6 +21,7 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -31,7 +32,7 @@ from pda import config, control, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import AddUser, Caller, GetStatus, ImportFile, ReloadRules, Reply
-from pda.importing import Importer, ImportState, Report, Wanted
+from pda.importing import Importer, ImportState, Wanted
 from pda.ingest import Ingest
 from pda.maillog import bounce
 from pda.maillog.clients import Binding, ClientRules
@@ -48,6 +49,7 @@ from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 RESTART = 75
 """Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
@@ -425,42 +427,11 @@ def run(settings: config.Settings) -> int:
         with trio.open_signal_receiver(*_SIGNALS) as signals, open_rooms(settings) as rooms:
             return await Service(rooms).run(signals)
 
-    _tune()
-    return _first_error(main)
+    tune()
+    return first_error(main)
 
 
-def import_alone(
-    settings: config.Settings, files: Sequence[LogFile], wanted: Wanted, report: Report
-) -> list[ImportState]:
-    """Imports files while no service runs, until a signal. Raises `ConfigError`, `StoreError`."""
-
-    async def main() -> list[ImportState]:
-        with trio.open_signal_receiver(*_SIGNALS[:2]) as signals, open_rooms(settings) as rooms:
-            interrupted = trio.Event()
-
-            async def obey() -> None:
-                async for _ in signals:
-                    if interrupted.is_set():  # not that soon, then
-                        raise KeyboardInterrupt
-                    interrupted.set()
-
-            async with trio.open_nursery() as nursery, trio.open_nursery() as writing:
-                nursery.start_soon(obey)
-                writing.start_soon(rooms.ingest.write)
-                await rooms.judge_history()
-                states = [
-                    await rooms.importer.import_file(file, wanted, report, interrupted)
-                    for file in files
-                ]
-                rooms.ingest.closing()
-                nursery.cancel_scope.cancel()
-            return states
-
-    _tune()
-    return trio.run(main)
-
-
-def _tune() -> None:
+def tune() -> None:
     """Settings of the interpreter for a process that reads many lines."""
     # Nothing of ours refers to itself; looking for such values was a tenth of the time.
     gc.freeze()
@@ -470,18 +441,12 @@ def _tune() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def add_user_alone(settings: config.Settings, user: UserRow) -> None:
-    """Adds a user while no service runs. Raises `ConfigError` and `StoreError`."""
-    with open_rooms(settings) as rooms:
-        rooms.writer.add_user(user, time.time_ns() // 1000)
-
-
-def _first_error(main: Callable[[], Awaitable[int]]) -> int:
+def first_error(main: Callable[[], Awaitable[_T]]) -> _T:
     """Runs; of a group of errors the one that says what to do."""
     try:
         return trio.run(main)
     except BaseExceptionGroup as group:
-        ours, _ = group.split((config.ConfigError, StoreError))
+        ours, _ = group.split((config.ConfigError, StoreError, DatabaseError))
         error: BaseException | None = ours
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]

@@ -94,9 +94,8 @@ class Batch(msgspec.Struct):
     imported: Import | None = None
     judging: Judging | None = None
     new_attempts: int = 0
-    """Those that were not known, or are better known now."""
     added_attempts: int = 0
-    """Those that were not known."""
+    """Without those that are only better known now."""
 
 
 class Writer:
