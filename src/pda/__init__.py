@@ -49,7 +49,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     maillog/events.py     the vocabulary; imports nothing of ours
     service.py            wiring: order of start and stop, signals
     bindings.py           who may claim which client id, as the correlator takes it
-    rooms.py              the parts that write, under one lock; what commands do without a service
+    rooms.py              the parts that write, under one lock
+    alone.py              what commands do themselves while no service runs
     rulebook.py           the rules in force: where their list comes from; what is asked of them
     control.py            orders to the running service over a local socket
     metrics.py            Prometheus' view of all counters

@@ -19,6 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -33,9 +34,9 @@ from pda.importing import ImportState
 from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.reading import Wanted
-from pda.rooms import Rooms, open_rooms, tune
+from pda.rooms import Rooms, first_error, open_rooms, tune
 from pda.rulebook import RuleBook
-from pda.store.database import DatabaseError, StoreError
+from pda.store.database import DatabaseError
 from pda.store.queries import UserRow, users
 from pda.store.readers import Readers
 from pda.web.app import create_app
@@ -43,6 +44,7 @@ from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 RESTART = 75
 """Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
@@ -338,7 +340,7 @@ class Service:
 
         usual, importer = self._rooms.wanted(), self._rooms.importer
         zone, hostname = order.zone or usual.zone, order.hostname or usual.hostname
-        wanted = Wanted(zone, hostname, order.since, order.until)
+        wanted = Wanted(zone, hostname, order.since, order.until, order.again)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             async with news:
@@ -374,7 +376,7 @@ def run(settings: config.Settings) -> int:
 
     tune()
     _allow_descriptors(settings.receive)
-    return _first_error(main)
+    return first_error(main)
 
 
 def _allow_descriptors(settings: config.ReceiveSettings) -> None:
@@ -397,20 +399,6 @@ def _allow_descriptors(settings: config.ReceiveSettings) -> None:
             soft,
             wanted,
         )
-
-
-def _first_error(main: Callable[[], Awaitable[int]]) -> int:
-    """Runs; of a group of errors the one that says what to do."""
-    try:
-        return trio.run(main)
-    except BaseExceptionGroup as group:
-        ours, _ = group.split((config.ConfigError, StoreError))
-        error: BaseException | None = ours
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if error is None:
-            raise
-        raise error from None
 
 
 def _http_socket(bind: str) -> socket.socket:
