@@ -18,7 +18,8 @@ import pytest
 import trio
 
 from pda import config
-from pda.control import AddUser, Caller, Reply
+from pda.control import Caller
+from pda.orders import AddUser, Reply
 from pda.rooms import open_rooms
 from pda.service import Service
 from pda.store import queries

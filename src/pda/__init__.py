@@ -47,7 +47,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     service.py            wiring: order of start and stop, signals
     rooms.py              the parts that write, under one lock; what commands do without a service
     rulebook.py           the rules in force: where their list comes from; what is asked of them
-    control.py            orders to the running service over a local socket
+    orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
     times.py              moments as they are written
     config.py             pda.toml + environment → checked `Settings`
@@ -57,6 +57,6 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only
-`maillog.framing`, `backfill`, `times` and `config` nothing of ours; `service`, `rooms` and `cli`
-see all.
+`maillog.framing`, `backfill`, `times`, `config` and `orders` nothing of ours; `service`, `rooms` and
+`cli` see all.
 """

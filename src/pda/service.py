@@ -28,10 +28,11 @@ from hypercorn.trio import serve as serve_http
 from pda import config, control, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
-from pda.control import AddUser, Caller, GetStatus, ImportFile, ReloadRules, Reply
+from pda.control import Caller
 from pda.importing import ImportState, Wanted
 from pda.maillog import bounce
 from pda.metrics import Metrics
+from pda.orders import AddUser, GetStatus, ImportFile, Order, ReloadRules, Reply
 from pda.rooms import Rooms, open_rooms, tune
 from pda.rulebook import RuleBook
 from pda.store.database import DatabaseError, StoreError
@@ -296,7 +297,7 @@ class Service:
             else:
                 self.stop(restart=False)
 
-    async def _order(self, order: control.Order, descriptors: list[int], caller: Caller) -> None:
+    async def _order(self, order: Order, descriptors: list[int], caller: Caller) -> None:
         match order:
             case GetStatus():
                 await caller(Reply(final=True, body=_json(self._status())))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pysqlcipher3 import dbapi2
 
 from pda.store import imports
-from pda.store.database import Connection, DatabaseError, StoreError
+from pda.store.database import Connection, DatabaseError, StoreError, refuse_newer
 
 # sqlite-utils takes module pysqlite3 in place of sqlite3 where it finds one; so it catches the
 # exceptions of the driver in use.
@@ -24,14 +24,7 @@ from sqlite_utils import Database  # noqa: E402
 
 def migrate(connection: Connection) -> None:
     """Brings the tables to this version; raises `StoreError` for those of a newer one."""
-    row = connection.execute("PRAGMA user_version").fetchone()
-    version = row[0] if row else 0
-    assert isinstance(version, int)
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"the database is of a newer version of pda (schema {version}, this one knows"
-            f" {len(MIGRATIONS)}): install that version; nothing was changed"
-        )
+    version = refuse_newer(connection)
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
         try:
             connection.execute("BEGIN IMMEDIATE")
