@@ -57,6 +57,6 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only
-`maillog.framing`, `backfill`, `times`, `config` and `orders` nothing of ours; `service`, `rooms` and
-`cli` see all.
+`maillog.framing`, `control` only `orders`, `backfill`, `times`, `config` and `orders` nothing of
+ours; `service`, `rooms` and `cli` see all.
 """
