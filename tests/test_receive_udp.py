@@ -49,7 +49,10 @@ async def test_a_stop_hands_on_what_the_kernel_holds() -> None:
             for number in range(2500):
                 sock.send(b"<1>%d" % number)
             edge.stop.set()
-            assert await edge.rest() == [b"<1>%d" % number for number in range(2500)]
+            found = await edge.rest()
+    # Where the buffer may not be large (net.core.rmem_max) the last ones found no room in it.
+    assert found == [b"<1>%d" % number for number in range(2500 - edge.counters.kernel_drops)]
+    assert found
 
 
 async def test_a_batch_of_large_datagrams_is_bounded_by_its_octets() -> None:
@@ -59,7 +62,8 @@ async def test_a_batch_of_large_datagrams_is_bounded_by_its_octets() -> None:
                 sock.send(b"x" * 60_000)
             edge.stop.set()
             sizes = [sum(map(len, batch.lines)) async for batch in edge.channel]
-    assert sum(sizes) == 30 * 60_000
+    assert sum(sizes) == (30 - edge.counters.kernel_drops) * 60_000
+    assert len(sizes) > 1
     assert max(sizes) <= 256 * 1024 + 65536
 
 
