@@ -199,7 +199,7 @@ async def test_many_connections_share_the_memory_of_reads() -> None:
         await until(lambda: edge.counters.connections_open == 400)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(streams[0].send_all, b"<1>x\n" * 200_000)
-            sizes = []
+            sizes: list[int] = []
             while sum(sizes) < 200_000:
                 sizes.append(len((await edge.channel.receive()).lines))
     # The first read began when the connection was the only one.

@@ -71,6 +71,16 @@ def listener_of(settings: config.ListenerSettings) -> receive.Listener:
     )
 
 
+def web_settings(settings: config.Settings) -> WebSettings:
+    """`[http]` as the web takes it."""
+    return WebSettings(
+        allow_actions=settings.http.original_api.allow_actions,
+        request_timeout=settings.http.timeout_s,
+        allowed_hosts=settings.http.hosts,
+        log_file=Path(settings.backfill.directory) / "mail.log",
+    )
+
+
 class Service:
     """The running service; what the web and the control socket may ask of it."""
 
@@ -262,12 +272,7 @@ class Service:
         stop, http = trio.Event(), self._rooms.settings.http
         if not http.bind:
             return stop
-        web = WebSettings(
-            allow_actions=http.original_api.allow_actions,
-            request_timeout=http.timeout_s,
-            allowed_hosts=http.hosts,
-            log_file=Path(self._rooms.settings.backfill.directory) / "mail.log",
-        )
+        web = web_settings(self._rooms.settings)
         app = create_app(Site(readers, self, bounce.original_category, web))
         hypercorn = HypercornConfig()
         with _http_socket(http.bind) as sock:
