@@ -25,7 +25,8 @@ SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(
     not SHARED.exists(), reason="the shared measuring data is not beside this checkout"
 )
-RULES = bounce.load(files("pda").joinpath("data", "bounce-rules.xml").read_bytes())
+RULES_XML = files("pda").joinpath("data", "bounce-rules.xml").read_bytes()
+RULES = bounce.load(RULES_XML)
 
 
 def commands(

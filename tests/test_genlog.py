@@ -297,6 +297,8 @@ def test_the_command_writes_log_and_truth(tmp_path: Path) -> None:
     )
     lines, rows = played(plan)
     assert log.read_text().splitlines() == lines
+    last = datetime.fromisoformat(lines[-1].split(" ")[0])
+    assert log.stat().st_mtime == int(last.timestamp())
     assert [json.loads(line) for line in truth.read_text().splitlines()] == rows
 
 

@@ -18,9 +18,10 @@ import zstandard
 
 from pda import config
 from pda.backfill import open_log, open_stream
-from pda.importing import KNOWN, Importer, ImportState, Wanted
+from pda.importing import KNOWN, Importer, ImportState
 from pda.ingest import Ingest
 from pda.maillog.pipeline import Pipeline
+from pda.reading import Wanted
 from pda.store import imports as stored
 from pda.store import queries
 from pda.store.imports import Import
@@ -40,9 +41,10 @@ from tests.test_ingest import (
 )
 
 
-@pytest.fixture
-def importer(store: Store) -> Importer:
-    return importer_of(Ingest(Pipeline(RULES), store.writer, config.zone), store)
+@pytest.fixture(params=[False, True], ids=["here", "apart"])
+def importer(store: Store, request: pytest.FixtureRequest) -> Importer:
+    ingest = Ingest(Pipeline(RULES), store.writer, config.zone)
+    return importer_of(ingest, store, apart=request.param)
 
 
 def imports(store: Store) -> list[Import]:
@@ -141,14 +143,14 @@ async def test_no_log_is_told_and_not_noted(
 ) -> None:
     files = [
         logged(tmp_path, content, f"{n}")
-        for n, content in enumerate([b"a\nb\nc", os.urandom(3000), b"x\n" * 900_000, b"\n\n"])
+        for n, content in enumerate([b"a\nb\nc", os.urandom(3000), b"x\n" * 3_000_000, b"\n\n"])
     ]
     async with running(importer._ingest):
         states = [await importer.import_file(file, UTC, silent) for file in files]
     for file, state in zip(files, states, strict=True):
         file.close()
         assert state.error.startswith(f"{file.name} is no log: none of ")
-        assert state.lines < 200_000  # the rest is not even read
+        assert state.lines < 600_000  # the rest is not even read
     assert imports(store) == []
 
 
@@ -256,7 +258,28 @@ async def test_another_file_with_the_same_head_is_read_whole(
         folder.append("b", some[:20] + some[30:])
         state = await folder.read("b")
         assert (state.lines, state.new) == (30, 10)
-        assert (await folder.read("b")).note == KNOWN
+        folder.append("older", some[:15])  # a copy of "a" from before
+        assert (await folder.read("older")).new == 0
+        for name in ("a", "b", "older", "a"):
+            assert (await folder.read(name)).note == KNOWN
+    assert len(attempts(store)) == 40
+
+
+@pytest.mark.parametrize("pack", ["gz", "bz2"])
+async def test_an_older_copy_that_is_packed_is_known_too(
+    importer: Importer, store: Store, folder: Folder, pack: str
+) -> None:
+    some = large(40)
+    async with running(importer._ingest):
+        folder.append("copy", some[:20])
+        folder.rename("copy", f"copy.{pack}", PACK[pack])
+        folder.append("log", some)
+        assert [(await folder.read("log")).lines, (await folder.read(f"copy.{pack}")).new] == [
+            40,
+            0,
+        ]
+        for name in ("log", f"copy.{pack}", "log"):
+            assert (await folder.read(name)).note == KNOWN
     assert len(attempts(store)) == 40
 
 
@@ -467,7 +490,9 @@ async def test_a_live_line_goes_first(
     """It is committed behind no more than what is being written, not behind the file."""
     monkeypatch.setattr("pda.backfill.lines.PIECE", 20_000)
     monkeypatch.setattr("pda.backfill.files.PIECE", 20_000)
-    file = logged(tmp_path, b"\n".join(large(2000)) + b"\n")
+    apart = importer._worth_a_process == 0  # where a piece is as large as ever
+    count, of_two_pieces = (8000, 1300) if apart else (2000, 200)
+    file = logged(tmp_path, b"\n".join(large(count)) + b"\n")
     stored_before: list[int] = []
     live = attempt(queue_id="4jXPlN1VQlzLIVE")
 
@@ -482,9 +507,9 @@ async def test_a_live_line_goes_first(
         state = await importer.import_file(file, UTC, report)
     file.close()
     sent, seen = stored_before
-    assert state.lines == 2000
-    assert seen - sent < 200
-    assert len(attempts(store)) == 2001
+    assert state.lines == count
+    assert seen - sent < of_two_pieces
+    assert len(attempts(store)) == count + 1
 
 
 async def test_what_a_stream_has_said_is_stored_while_it_is_silent(

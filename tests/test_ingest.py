@@ -17,10 +17,12 @@ import trio
 import trio.testing
 
 from pda import config
+from pda.apart import Task
 from pda.backfill import LogFile, open_log
-from pda.importing import Importer, ImportState, Wanted
+from pda.importing import Importer, ImportState
 from pda.ingest import Ingest
-from pda.maillog.pipeline import Pipeline
+from pda.maillog.pipeline import Hosts, Pipeline
+from pda.reading import Wanted
 from pda.receive import Lines
 from pda.rooms import open_rooms
 from pda.service import Service
@@ -28,7 +30,7 @@ from pda.store import queries
 from pda.store.database import Connection
 from pda.store.queries import AttemptRow, Filter
 from pda.times import rfc3339
-from tests.support import NOW, RULES, Store, attempt, message
+from tests.support import NOW, RULES, RULES_XML, Store, attempt, message
 
 Sending = trio.MemorySendChannel[Lines]
 LIFE = message(deliveries=[attempt()])
@@ -87,8 +89,11 @@ async def refused(ingest: Ingest, times: int = 1) -> None:
 UTC = Wanted("UTC")
 
 
-def importer_of(ingest: Ingest, store: Store) -> Importer:
-    return Importer(ingest, store.writer.find_import, config.zone)
+def importer_of(ingest: Ingest, store: Store, *, apart: bool = False) -> Importer:
+    """Which reads files in a process of their own (`apart`), or never."""
+    task = Task(RULES_XML, Hosts(), config.ClientSettings())
+    worth = 0 if apart else 2**62
+    return Importer(ingest, store.writer.find_imports, config.zone, lambda: task, worth)
 
 
 def silent(_: ImportState) -> None:

@@ -9,7 +9,9 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       order.py              which files, the oldest one first
       files.py              opened, unpacked, bounded
       lines.py              chunks of lines; how a file is known again
-    importing.py          a file's chunks → work, each with its checkpoint
+    reading.py            a file's chunks → parts with what they say, and checkpoints
+      apart.py              the same in a process of its own, for large files
+    importing.py          parts → work; how an import goes
     catchup.py            the configured logs, imported by the service itself
       ~
     ingest.py             the two hops inside; what happens when the disk refuses
@@ -45,6 +47,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
     maillog/events.py     the vocabulary; imports nothing of ours
     service.py            wiring: order of start and stop, signals
+    bindings.py           who may claim which client id, as the correlator takes it
     rooms.py              the parts that write, under one lock; what commands do without a service
     rulebook.py           the rules in force: where their list comes from; what is asked of them
     orders.py control.py  orders to the running service over a local socket: its two ends

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,8 +24,9 @@ from pda.backfill import BackfillError, LogFile
 from pda.catchup import configured_logs
 from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
 from pda.config import BackfillSettings, Settings
-from pda.importing import ImportState, Prospect, Report, Wanted, interrupted, prospect
+from pda.importing import Find, ImportState, Prospect, Report, interrupted, prospect
 from pda.orders import ImportFile
+from pda.reading import Wanted
 from pda.store import imports
 from pda.store.database import StoreError, open_reader
 
@@ -124,12 +126,11 @@ def _opened(paths: Sequence[Path]) -> Iterator[_Chosen]:
 
 def _prospects(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[Prospect]:
     """What would be done with each file; there may be no database yet."""
-    known: Callable[[Callable[[int], bytes | None]], imports.Import | None] = lambda _: None  # noqa: E731
-    with suppress(StoreError):
-        connection = open_reader(settings.database, key_of(settings))
-        known = lambda first: imports.find(connection, first)  # noqa: E731
+    find: Find = lambda _: []  # noqa: E731
+    if settings.database.exists():
+        find = partial(imports.find, open_reader(settings.database, key_of(settings)))
     return [
-        prospect(one, wanted, known)
+        prospect(one, wanted, find)
         if isinstance(one, LogFile)
         else Prospect(one.name, 0, one.error)
         for one in chosen

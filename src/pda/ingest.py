@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import tzinfo
 from functools import partial
@@ -26,6 +26,7 @@ from pda.maillog.correlate import gather
 from pda.maillog.events import Event, Told
 from pda.maillog.pipeline import Pipeline, Rules, Source
 from pda.maillog.rejudge import Classify, rejudge_told
+from pda.reading import read_each
 from pda.receive import Lines
 from pda.store.batch import Batch
 from pda.store.database import DatabaseError
@@ -307,18 +308,6 @@ class Ingest:
             "incomplete": tally.incomplete,
             "failed": tally.failed,
         }
-
-
-def read_each(source: Source, lines: Sequence[bytes], received_at: int) -> list[Event]:
-    """The events in these lines; a line at which this program fails costs only itself."""
-    try:
-        return source.read(lines, received_at)
-    except Exception as error:  # noqa: BLE001 one line must not end the service
-        if len(lines) == 1:
-            log.error("a line could not be read (%s): a mistake in pda", type(error).__name__)
-            source.tally.failed += 1
-            return []
-    return [event for line in lines for event in read_each(source, [line], received_at)]
 
 
 def count(told: Iterable[Told]) -> int:

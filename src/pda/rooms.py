@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_network
 
 import trio
 
 from pda import config
+from pda.apart import Task
 from pda.backfill import LogFile
-from pda.importing import Importer, ImportState, Report, Wanted
+from pda.bindings import client_rules
+from pda.importing import Importer, ImportState, Report
 from pda.ingest import Ingest
-from pda.maillog.clients import Binding, ClientRules
 from pda.maillog.correlate import Correlator
 from pda.maillog.pipeline import Hosts, Pipeline
+from pda.reading import Wanted
 from pda.rulebook import RuleBook
 from pda.store.database import WriteLock, find_key, open_writer
 from pda.store.queries import UserRow
@@ -43,11 +43,11 @@ class Rooms:
         )
         self.correlator = Correlator(client_rules(settings.clients), settings.writer.open_entries)
         self.writer = Writer(open_writer(settings.database, self.key), self.correlator)
-        hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
+        self._hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
         self.rulebook = RuleBook(settings.rules, settings.rules_copy)
-        self.pipeline = Pipeline(self.rulebook.rules, hosts)
+        self.pipeline = Pipeline(self.rulebook.rules, self._hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
-        self.importer = Importer(self.ingest, self.writer.find_import, config.zone)
+        self.importer = Importer(self.ingest, self.writer.find_imports, config.zone, self._task)
 
     async def reload_rules(self) -> None:
         """Swaps the rules, not yet for history; bad ones change nothing: raises `ConfigError`."""
@@ -64,6 +64,10 @@ class Rooms:
         """Until all that is stored is judged by the rules in force, also if they change."""
         while not self.writer.is_judged_by((edition := self.rulebook.edition).digest):
             await self.ingest.rejudge(edition.rules.classify, edition.digest)
+
+    def _task(self) -> Task:
+        """How lines are read, for another process."""
+        return Task(self.rulebook.edition.xml, self._hosts, self.settings.clients)
 
     def wanted(self) -> Wanted:
         """How files are read unless somebody says otherwise."""
@@ -82,20 +86,6 @@ def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
             rooms.writer.close()
     finally:
         lock.release()
-
-
-def client_rules(settings: config.ClientSettings) -> ClientRules:
-    """`[clients]` as the correlator takes it."""
-    bindings = {
-        name: Binding(
-            tuple(ip_network(network) for network in one.networks),
-            frozenset(one.sasl_users),
-            one.local,
-        )
-        for name, one in settings.bindings.items()
-    }
-    pattern = re.compile(settings.message_id_pattern)
-    return ClientRules(settings.order, pattern, settings.header, bindings)
 
 
 def import_alone(

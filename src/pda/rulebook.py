@@ -54,6 +54,8 @@ class Edition(msgspec.Struct, frozen=True):
     """Of the list, and of the version of pda that reads it: verdicts hang on both."""
     loaded_at: int
     """µs since the epoch."""
+    xml: bytes
+    """The list as it was read."""
 
 
 class RuleBook:
@@ -147,7 +149,7 @@ class RuleBook:
 def _read(settings: RuleSettings, copy: Path | None = None) -> Edition:
     xml = read_list(settings)
     try:
-        edition = Edition(bounce.load(xml), _digest(xml), time.time_ns() // 1000)
+        edition = Edition(bounce.load(xml), _digest(xml), time.time_ns() // 1000, xml)
     except bounce.RuleError as error:
         where = settings.file or _BUILT_IN
         raise ConfigError(f"rules.file: {where} cannot be used:\n{error}") from error

@@ -29,10 +29,11 @@ from pda import config, control, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
-from pda.importing import ImportState, Wanted
+from pda.importing import ImportState
 from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.orders import AddUser, GetStatus, ImportFile, Order, ReloadRules, Reply
+from pda.reading import Wanted
 from pda.rooms import Rooms, open_rooms, tune
 from pda.rulebook import RuleBook
 from pda.store.database import DatabaseError, StoreError

@@ -153,6 +153,7 @@ MISTAKES = [
     (b"<!DOCTYPE bounces>\n" + ORIGINAL.split(b"?>\n", 1)[1], 1, "DOCTYPE"),
     (ORIGINAL + b"<!-- " + b"x" * (1 << 20) + b" -->", 1, "bytes"),
     (own("<or>&undefined;</or>"), 3, "not well-formed"),
+    (own("<or>x</or>" * 2001).replace(b"\n", b""), 1, "2001 patterns; 2000 at most"),
 ]
 
 
@@ -227,6 +228,26 @@ def test_check_finds_lost_samples_and_shadowed_rules(xml: bytes, line: int, word
     [mistake] = bounce.check(xml, SCHEMA)
     assert mistake.line == line
     assert words in mistake.text
+
+
+def test_check_tells_everything_at_once() -> None:
+    xml = b"""<bounces>
+<operator name="o" relay="("/>
+<regex id="a" category="policy" on="reply"><or>cat</or>
+<sample>dog</sample></regex>
+<regex id="a" category="policy" on="reply"><or>(</or></regex>
+<regex id="b" category="virus" on="reply" operator="o"><or>big cat</or></regex>
+<regex id="c" category="nonsense" on="reply"><or>x</or><sample>y</sample></regex>
+</bounces>"""
+    assert [(mistake.line, mistake.text.partition(":")[0]) for mistake in bounce.check(xml)] == [
+        (2, "RE2 refuses the pattern '('"),
+        (4, "sample of rule a"),
+        (5, "RE2 refuses the pattern '('"),
+        (5, "id 'a' is already used in line 3"),
+        (5, "the rule has neither an <or> nor a condition"),
+        (6, "rule b can never win"),
+        (7, "category 'nonsense' is not one of " + ", ".join(bounce.BY_NAME)),
+    ]
 
 
 def test_check_lists_the_mistakes_of_a_file_that_cannot_be_used() -> None:

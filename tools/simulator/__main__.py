@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from tools.simulator import FORMATS, Plan, Row, batches
+from tools.simulator.plan import SECOND
 from tools.simulator.rotation import NAMINGS, PACKERS, Rotation
 
 
@@ -113,10 +114,21 @@ def writing(options: dict[str, Any]) -> Iterator[Callable[[list[int], list[str]]
         yield rotation.write
         rotation.close()
         return
+    last = 0
+
+    def write(moments: list[int], lines: list[str]) -> None:
+        nonlocal last
+        last = moments[-1] if moments else last
+        log.write("\n".join(lines) + "\n" if lines else "")
+
     with ExitStack() as files:
         log = files.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
-        yield lambda _, lines: log.write("\n".join(lines) + "\n" if lines else "")
+        yield write
         log.flush()
+    if output and output.is_file() and last:
+        os.utime(
+            output, (last // SECOND, last // SECOND)
+        )  # it tells the year of stamps without one
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -219,4 +219,16 @@ def _looks(file: LogFile, begin: int) -> Iterator[list[bytes]]:
 
 def _looks_passing(file: LogFile, begin: int) -> Iterator[list[bytes]]:
     with suppress(BackfillError):
-        yield from (chunk.lines for chunk in chunks(file) if chunk.mark.position > begin)
+        for chunk in chunks(file):
+            if chunk.mark.position > begin:
+                yield _behind(chunk, begin)
+
+
+def _behind(chunk: Chunk, position: int) -> list[bytes]:
+    """The lines of a chunk that stand behind a position."""
+    at = chunk.begin
+    for number, line in enumerate(chunk.lines):
+        if at >= position:
+            return chunk.lines[number:]
+        at += len(line) + 1
+    return []

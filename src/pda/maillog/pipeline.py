@@ -74,6 +74,9 @@ class Hosts(msgspec.Struct, frozen=True):
 _IPV4 = re.compile(r"[\d.]+")
 
 
+_UNREAD = ("headerless", "incomplete", "failed")
+
+
 class Tally(msgspec.Struct):
     """What became of the lines; each ends in exactly one of these."""
 
@@ -88,7 +91,7 @@ class Tally(msgspec.Struct):
     """Cut off at the end of a stream."""
     failed: int = 0
     """That this program failed at: a mistake of its own."""
-    kinds: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    kinds: dict[tuple[str, str], int] = msgspec.field(default_factory=Counter)
     """By program and kind of record."""
     shapes: dict[str, int] = {}
     """The last distinct shapes of unknown lines, masked, and how often each came."""
@@ -105,10 +108,22 @@ class Tally(msgspec.Struct):
             else:
                 self.records += count
 
+    def add(self, other: Tally) -> None:
+        """Counts what another one has counted."""
+        for name in ("records", "at_the_door", "ignored", "unknown", *_UNREAD):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for kind, count in other.kinds.items():
+            self.kinds[kind] += count
+        for shape, count in other.shapes.items():
+            self._keep_shape(shape, count)
+
     def note_shape(self, program: str, text: str) -> None:
         """Keeps the shape of a line whose form is not known."""
         shape = f"{program}: {mask(text[:_SHAPE])[:_SHAPE]}"
-        self.shapes[shape] = self.shapes.pop(shape, 0) + 1  # now the last one
+        self._keep_shape(shape, 1)
+
+    def _keep_shape(self, shape: str, count: int) -> None:
+        self.shapes[shape] = self.shapes.pop(shape, 0) + count  # now the last one
         if len(self.shapes) > _MOST_SHAPES:
             del self.shapes[next(iter(self.shapes))]
 

@@ -61,11 +61,10 @@ def put(connection: Connection, row: Import) -> None:
     connection.execute(f"INSERT OR REPLACE INTO import ({_COLUMNS}) VALUES ({marks})", values)
 
 
-def find(connection: Connection, digest_of_first: Callable[[int], bytes | None]) -> Import | None:
-    """The file that begins so, as far as it was read.
+def find(connection: Connection, digest_of_first: Callable[[int], bytes | None]) -> list[Import]:
+    """Files that begin so, the one that was read farthest first.
 
-    Asks for digests of the first octets; None where there are not so many. Of several files that
-    begin alike the one that was read farthest.
+    Asks for digests of the first octets; None where there are not so many.
     """
     lengths = connection.execute("SELECT DISTINCT head_octets FROM import").fetchall()
     found: list[Import] = []
@@ -74,7 +73,7 @@ def find(connection: Connection, digest_of_first: Callable[[int], bytes | None])
         digest = digest_of_first(length)
         if digest is not None:
             found += _select(connection, "WHERE head_octets = ? AND head = ?", (length, digest))
-    return max(found, key=lambda one: one.position, default=None)
+    return sorted(found, key=lambda one: -one.position)
 
 
 def all_files(connection: Connection) -> list[Import]:

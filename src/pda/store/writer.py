@@ -143,8 +143,8 @@ class Writer:
             (user.name, user.password_hash, user.role, user.client_id, created_at),
         )
 
-    def find_import(self, digest_of_first: Callable[[int], bytes | None]) -> Import | None:
-        """How far a file that begins so was read."""
+    def find_imports(self, digest_of_first: Callable[[int], bytes | None]) -> list[Import]:
+        """How far files that begin so were read."""
         return imports.find(self._connection, digest_of_first)
 
     def close(self) -> None:

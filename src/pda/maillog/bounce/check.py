@@ -9,7 +9,7 @@ import re
 
 from pda.maillog.bounce.judge import Rules
 from pda.maillog.bounce.patterns import searcher
-from pda.maillog.bounce.rules import Mistake, Rule, RuleError, RuleList, read
+from pda.maillog.bounce.rules import Mistake, Rule, RuleError, RuleList, read_what_is_sound
 
 _LITERAL = re.compile(r"[^\\.^$|?*+()\[\]{}]+")
 
@@ -18,13 +18,13 @@ def check(xml: bytes, schema: bytes | None = None) -> list[Mistake]:
     """Everything that is wrong with a rule file, in the order of its lines; empty if nothing is.
 
     Beside what keeps a file from being used: samples that another rule wins, and rules that an
-    earlier rule always wins from.
+    earlier rule always wins from, both as far as the rules themselves are without a mistake.
     """
     try:
-        rule_list = read(xml, schema)
+        rule_list, mistakes = read_what_is_sound(xml, schema)
     except RuleError as error:
         return list(error.mistakes)
-    return sorted(_lost_samples(rule_list) + _shadowed(rule_list))
+    return sorted(mistakes + _lost_samples(rule_list) + _shadowed(rule_list))
 
 
 def _lost_samples(rule_list: RuleList) -> list[Mistake]:

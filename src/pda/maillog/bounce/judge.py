@@ -7,8 +7,10 @@ costs time linear in the text whatever the rules are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from operator import attrgetter
+from typing import TypeAlias
 
 import msgspec
 import re2
@@ -16,13 +18,15 @@ import re2
 from pda.maillog.bounce.categories import BY_NAME, UNDETERMINED
 from pda.maillog.bounce.patterns import matcher, operator_finder, re2_options, searcher
 from pda.maillog.bounce.reply import Evidence, examine
-from pda.maillog.bounce.rules import Rule, RuleList, read
+from pda.maillog.bounce.rules import CONDITIONS, Rule, RuleList, read
 from pda.maillog.events import BounceType, Failure, Verdict
 
 CACHE = 16_384
 """Verdicts, and masked replies, remembered. Some 30 MB at most, as only short ones are; replies
 that differ only in the address, as most do, are one masked reply."""
 _SHORT = 700
+
+_Conditions: TypeAlias = tuple[tuple[Callable[[Evidence], str], Callable[[str], bool]], ...]
 
 _FINAL = frozenset({"bounced", "undeliverable", "undeliverable-but-not-cached"})
 
@@ -45,8 +49,8 @@ class _Texts:
     """The patterns of some rules, searched together in one text.
 
     `re2.Filter` looks for the words of all patterns in one pass, and runs only those patterns whose
-    words are there. One automaton for all (`re2.Set`) is as fast on texts like those that it has
-    seen, and ten times slower on new ones, which make it grow.
+    words are there. One automaton for all (`re2.Set`) is no faster on texts that it has seen, and
+    twenty times slower on new ones: counted gaps between words make it grow without end.
     """
 
     def __init__(self, rules: Iterable[tuple[int, Rule]]) -> None:
@@ -63,11 +67,12 @@ class _Texts:
         return bool(self._rule_of)
 
     def matching(self, text: str) -> tuple[int, ...]:
-        """Indexes of the rules that have a pattern in the text, in no order."""
+        """Numbers of the rules that have a pattern in the text, in file order."""
         if not self._rule_of:
             return ()
+        # Patterns are numbered in file order, and found in the order of their numbers.
         found = self._filter.Match(text.encode("utf-8", "replace"))
-        return tuple({self._rule_of[number] for number in found}) if found else ()
+        return tuple(map(self._rule_of.__getitem__, found)) if found else ()
 
 
 class Rules:
@@ -79,12 +84,19 @@ class Rules:
         self._on_reply = _Texts((i, r) for i, r in numbered if r.on == "reply")
         self._on_text = _Texts((i, r) for i, r in numbered if r.on == "text")
         self._without_text = [i for i, r in numbered if not r.patterns]
+        facts: dict[str, Callable[[Evidence], str]] = {
+            name: attrgetter(name) for name in CONDITIONS
+        }
+        facts["operator"] = operator_finder(rule_list.operators)
         self._conditions = [
-            tuple((name, matcher(pattern)) for name, pattern in rule.conditions)
+            tuple((facts[name], matcher(pattern)) for name, pattern in rule.conditions)
             for rule in self.rules
         ]
-        self._operator = operator_finder(rule_list.operators)
-        self._remembered_verdict = lru_cache(CACHE)(self.judge)
+        self._verdicts = [
+            (_verdict(rule, final=False), _verdict(rule, final=True))
+            for rule in (*self.rules, None)
+        ]
+        self._remembered_verdict = lru_cache(CACHE)(self._judge_known_replies)
         self._remembered_matching = lru_cache(CACHE)(self._on_reply.matching)
 
     def classify(self, failure: Failure) -> Verdict:
@@ -94,16 +106,20 @@ class Rules:
         return self._remembered_verdict(failure)
 
     def judge(self, failure: Failure) -> Verdict:
-        """As `classify`, without the memory of verdicts."""
-        rule = next(self._holding(examine(failure)), None)
-        return _verdict(rule, failure)
+        """As `classify`, without any memory."""
+        evidence = examine(failure)
+        return self._verdict(evidence, self._on_reply.matching(evidence.masked))
+
+    def _judge_known_replies(self, failure: Failure) -> Verdict:
+        evidence = examine(failure)
+        return self._verdict(evidence, self._remembered_matching(evidence.masked))
 
     def explain(self, failure: Failure) -> Explanation:
         """The verdict, the rule, what it saw, and what else would have held."""
         evidence = examine(failure)
-        holding = list(self._holding(evidence))
+        holding = self._holding(evidence)
         rule = holding[0] if holding else None
-        verdict = _verdict(rule, failure)
+        verdict = _verdict(rule, final=is_final(failure))
         return Explanation(
             verdict=verdict,
             rule=rule,
@@ -112,25 +128,32 @@ class Rules:
             why=" ".join((_why_rule(rule, evidence), _why_type(verdict, rule, failure))),
         )
 
-    def _holding(self, evidence: Evidence) -> Iterator[Rule]:
-        """The rules that hold, in file order."""
-        for index in sorted((*self._matching(evidence), *self._without_text)):
-            if self._conditions_hold(index, evidence):
-                yield self.rules[index]
+    def _verdict(self, evidence: Evidence, on_reply: tuple[int, ...]) -> Verdict:
+        with_text = self._first(evidence, self._with_text(evidence, on_reply), len(self.rules))
+        first = self._first(evidence, self._without_text, with_text)
+        return self._verdicts[first][is_final(evidence.failure)]
 
-    def _matching(self, evidence: Evidence) -> tuple[int, ...]:
-        """Indexes of the rules that have a pattern in their text, in no order."""
-        masked = evidence.masked
-        short = len(masked) <= _SHORT
-        found = self._remembered_matching(masked) if short else self._on_reply.matching(masked)
-        return found + self._on_text.matching(evidence.raw) if self._on_text else found
+    def _first(self, evidence: Evidence, numbers: Iterable[int], before: int) -> int:
+        """The first of some rules that holds, if it comes before another, and else the other."""
+        for number in numbers:
+            if number >= before:
+                break
+            conditions = self._conditions[number]
+            if not conditions or _hold(conditions, evidence):
+                return number
+        return before
 
-    def _conditions_hold(self, index: int, evidence: Evidence) -> bool:
-        for name, matches in self._conditions[index]:
-            value = self._operator(evidence) if name == "operator" else getattr(evidence, name)
-            if not matches(value):
-                return False
-        return True
+    def _holding(self, evidence: Evidence) -> list[Rule]:
+        """All rules that hold, in file order."""
+        with_text = self._with_text(evidence, self._on_reply.matching(evidence.masked))
+        numbers = sorted({*with_text, *self._without_text})
+        return [self.rules[n] for n in numbers if _hold(self._conditions[n], evidence)]
+
+    def _with_text(self, evidence: Evidence, on_reply: tuple[int, ...]) -> Iterable[int]:
+        """Numbers of the rules that have a pattern in their text, in file order."""
+        if not self._on_text:
+            return on_reply
+        return sorted((*on_reply, *self._on_text.matching(evidence.raw)))
 
 
 def load(xml: bytes, schema: bytes | None = None) -> Rules:
@@ -149,10 +172,14 @@ def is_final(failure: Failure) -> bool:
     return not (failure.dsn or examine(failure).reply).startswith("4")
 
 
-def _verdict(rule: Rule | None, failure: Failure) -> Verdict:
+def _hold(conditions: _Conditions, evidence: Evidence) -> bool:
+    return all(matches(fact(evidence)) for fact, matches in conditions)
+
+
+def _verdict(rule: Rule | None, *, final: bool) -> Verdict:
     if rule is None:
-        return Verdict("undetermined" if is_final(failure) else "soft", UNDETERMINED, "")
-    if not is_final(failure):
+        return Verdict("undetermined" if final else "soft", UNDETERMINED, "")
+    if not final:
         return Verdict("soft", rule.category, rule.id)
     return Verdict(rule.bounce_type or _usual_type(rule.category), rule.category, rule.id)
 
@@ -168,8 +195,8 @@ def _why_rule(rule: Rule | None, evidence: Evidence) -> str:
         return "No rule holds, and the codes alone decide nothing."
     seen = evidence.masked if rule.on == "reply" else evidence.raw
     found = next((p for p in rule.patterns if searcher(p)(seen)), None)
-    parts = [f"{found!r} is found in the {rule.on}"] if found is not None else []
-    parts += [f"{name} matches {pattern!r}" for name, pattern in rule.conditions]
+    parts = [f"'{found}' is found in the {rule.on}"] if found is not None else []
+    parts += [f"{name} matches '{pattern}'" for name, pattern in rule.conditions]
     return f"Rule {rule.id} (line {rule.line}): {' and '.join(parts)}."
 
 

@@ -23,13 +23,13 @@ class Operator(msgspec.Struct, frozen=True):
 
 
 def re2_options() -> re2.Options:
-    """Bounded memory for each pattern, and no words on standard error about a bad one.
+    """At most 1 MiB for each pattern, and no words on standard error about a bad one.
 
     Where the memory does not do for RE2's automaton it goes on without, in linear time.
     """
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = 4 << 20
+    options.max_mem = 1 << 20
     options.dot_nl = True
     return options
 

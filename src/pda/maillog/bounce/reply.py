@@ -9,7 +9,6 @@ Every step walks over the text a bounded number of times: a hostile reply costs 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import msgspec
 
@@ -27,13 +26,13 @@ _SAID = " said: "
 _REFUSED = " refused to talk to me: "
 _IN_REPLY_TO = " (in reply to "
 _STAGES = {
-    "EHLO": "HELO",
-    "HELO": "HELO",
-    "LHLO": "HELO",
-    "MAIL FROM": "MAIL",
-    "RCPT TO": "RCPT",
-    "DATA": "DATA",
-    "end of DATA": "end of DATA",
+    "EHLO command)": "HELO",
+    "HELO command)": "HELO",
+    "LHLO command)": "HELO",
+    "MAIL FROM command)": "MAIL",
+    "RCPT TO command)": "RCPT",
+    "DATA command)": "DATA",
+    "end of DATA command)": "end of DATA",
 }
 STAGES = ("CONNECT", "HELO", "AUTH", "MAIL", "RCPT", "DATA", "end of DATA", "other")
 
@@ -41,18 +40,23 @@ _CODES = re.compile(r"\s*([245]\d\d)(?![\w.])(?:[- ]?[#(\[]{0,2}([245]\.\d{1,3}\
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _MARKED = re.compile(r"#\s?([245]\.\d{1,3}\.\d{1,3})")
 
-# Each pattern either starts at a rare character or has a bounded part before it, so that a search
-# through a text stays linear.
-_URL = re.compile(r"(?:://|www\.)[^\s<>\"]*")
-_BRACKETED = re.compile(r"<[^<>\s]+>")
+# Each begins where a part of a word does, or is bounded: linear in what it is looked for in.
+_BRACKETED = re.compile(r"<(?!https?:)[^<>]+>[.,:;]*")
+_ADDRESS = re.compile(
+    r"<(?!https?:)[^<>]+>"
+    r"|(?<![^\s,;:()\[\]{}<>\"|])[^\s,;:()\[\]{}<>\"|@]*@[^\s,;:()\[\]{}<>\"|]*"
+)
+_URL = re.compile(r"(?:https?)?(?:://|www\.)[^\s<>\"]*")
 _IPV6 = re.compile(
     r"\b[\da-f]{1,4}(?::[\da-f]{1,4}){0,6}::[\da-f:.]*|\b(?:[\da-f]{1,4}:){5,7}[\da-f]{1,4}\b"
 )
 _NUMERIC = re.compile(r"[\d.+%#-]*")
 _DIGIT = re.compile(r"\d")
-_words = re.compile(r"[^\s,;:()\[\]{}<>\"|=!?*/\\]+").findall
-_ADDRESS_SEPARATORS = str.maketrans(dict.fromkeys(',;:()[]{}<>"|', " "))
-_EDGES = "'`.-_#+&%$~^\u00ab\u00bb\u00b4\u2018\u2019\u201c\u201d\u2026"
+_parts = re.compile(r"[^\s,;:()\[\]{}<>\"|=!?*/\\]+").findall
+_EDGES = ",;:()[]{}\"|=!?*/\\'`.-_#+&%$~^\u00ab\u00bb\u00b4\u2018\u2019\u201c\u201d\u2026"
+WORDS = 16_384
+"""Words whose masked form is remembered, none longer than `_LONGEST`: some 3 MB."""
+_LONGEST = 40
 
 
 class Spoken(msgspec.Struct, frozen=True, gc=False):
@@ -60,8 +64,8 @@ class Spoken(msgspec.Struct, frozen=True, gc=False):
 
     text: str
     """The reply after `said:`, or Postfix's own sentence; not yet masked."""
-    host: str = ""
-    """Who replied, as Postfix names it."""
+    head: str = ""
+    """What stands before the reply, and ends with who gave it."""
     stage: str = ""
     """One of `STAGES`; empty where Postfix itself speaks."""
 
@@ -78,8 +82,8 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     stage: str
     spoken: str
     """The reply, lower case and unmasked."""
-    speaker: str
-    """Who replied, as the text names it."""
+    head: str
+    """What stands before the reply: `host mx.example[192.0.2.1]`."""
 
     @property
     def status(self) -> str:
@@ -93,8 +97,9 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def host(self) -> str:
-        """The remote host, lower case."""
-        return self.failure.relay.partition("[")[0].lower() or self.speaker
+        """The remote host, lower case; where no relay is known, as the text names it."""
+        relay = self.failure.relay.partition("[")[0]
+        return (relay or self.head.partition("[")[0].rpartition(" ")[2]).lower()
 
 
 def take_apart(reason: str) -> Spoken:
@@ -103,25 +108,18 @@ def take_apart(reason: str) -> Spoken:
     head, said, reply = text.partition(_SAID)
     if said and head.startswith("host "):
         reply, stage = _split_stage(reply)
-        return Spoken(reply, _host(head), stage)
+        return Spoken(reply, head, stage)
     if said and head.startswith("SASL authentication failed; server "):
-        return Spoken(reply, _host(head), "AUTH")
+        return Spoken(reply, head, "AUTH")
     head, refused, reply = text.partition(_REFUSED)
     if refused and head.startswith(("host ", "connect to ")):
-        return Spoken(reply, _host(head), "CONNECT")
+        return Spoken(reply, head, "CONNECT")
     return Spoken(text)
 
 
 def _split_stage(reply: str) -> tuple[str, str]:
-    cut = reply.rfind(_IN_REPLY_TO)
-    if cut < 0:
-        return reply, "other"
-    command = reply[cut + len(_IN_REPLY_TO) :].removesuffix(")").removesuffix(" command")
-    return reply[:cut], _STAGES.get(command, "other")
-
-
-def _host(head: str) -> str:
-    return head.partition("[")[0].rpartition(" ")[2].lower()
+    words, cut, command = reply.rpartition(_IN_REPLY_TO)
+    return (words, _STAGES.get(command, "other")) if cut else (reply, "other")
 
 
 def examine(failure: Failure) -> Evidence:
@@ -130,7 +128,7 @@ def examine(failure: Failure) -> Evidence:
     spoken = said.text.lower()
     reply, enhanced, words = _split_codes(spoken)
     dsn = _best_code(failure.dsn, enhanced, spoken)
-    return Evidence(failure, _mask(words, reply), dsn, reply, said.stage, spoken, said.host)
+    return Evidence(failure, _mask(words, reply), dsn, reply, said.stage, spoken, said.head)
 
 
 def mask(text: str) -> str:
@@ -154,38 +152,58 @@ def _best_code(dsn: str, enhanced: str, spoken: str) -> str:
         return dsn
     if enhanced:
         return enhanced
-    marked = _MARKED.search(spoken)
+    marked = _MARKED.search(spoken) if "#" in spoken else None
     return marked[1] if marked else dsn
 
 
 def _mask(text: str, reply: str) -> str:
-    if "://" in text or "www." in text:
-        text = _URL.sub(" URL ", text).replace("https URL", "URL").replace("http URL", "URL")
-    if text.count(":") > 2:
-        text = _IPV6.sub(" IP ", text)
-    if "<" in text:
-        text = _BRACKETED.sub(" ADDR ", text)
-    if "@" in text:
-        text = " ".join(_addresses(token) if "@" in token else token for token in text.split())
-    if reply:
-        text = text.replace(f"{reply}-", " ")
-    words = []
-    for word in _words(text):
-        if word.isalpha():
-            words.append(word)
-        elif word != reply and (masked := _word(word) if len(word) <= 40 else _shape(word)):
-            words.append(masked)
-    return " ".join(words)
+    words = text.split()
+    if reply and reply in text:
+        # Each line of a reply begins with its code (RFC 5321, 4.2.1).
+        words = [word.removeprefix(f"{reply}-") for word in words if word != reply]
+    return " ".join(filter(None, map(masked_words.__getitem__, words)))
 
 
-def _addresses(token: str) -> str:
-    pieces = token.replace("...", " ").translate(_ADDRESS_SEPARATORS).split()
-    return " ".join("ADDR" if "@" in piece else piece for piece in pieces)
+class MaskedWords(dict[str, str]):
+    """Masked words by the words of a text; none, or several, for one between two blanks."""
+
+    most = WORDS
+
+    def __missing__(self, word: str) -> str:
+        masked = word if word.isalpha() else _masked(word)
+        if len(word) <= _LONGEST:
+            if len(self) >= self.most:
+                self.clear()
+            self[word] = masked
+        return masked
 
 
-def _shape(word: str) -> str:
-    """What is more than letters: itself, a placeholder, or nothing for an enhanced code."""
+masked_words = MaskedWords()
+
+
+def _masked(word: str) -> str:
     core = word.strip(_EDGES)
+    if core.isalpha():
+        return core
+    if core.isdecimal():
+        return "N"
+    if _BRACKETED.fullmatch(word):
+        return "ADDR"
+    if "@" in core or "<" in core:
+        # Sendmail writes dots between the address and what is said of it.
+        word = _ADDRESS.sub(" ADDR ", word if "<" in word else word.replace("...", " "))
+    if "://" in word or "www." in word:
+        word = _URL.sub(" URL ", word)
+    if core.count(":") > 1:
+        word = _IPV6.sub(" IP ", word)
+    return " ".join(filter(None, map(_shape, _parts(word))))
+
+
+def _shape(part: str) -> str:
+    """A part of a word: itself, a placeholder, or nothing for an enhanced code."""
+    if part.isalpha():
+        return part
+    core = part.strip(_EDGES)
     if core.isalpha():
         return core
     if _NUMERIC.fullmatch(core):
@@ -195,9 +213,6 @@ def _shape(word: str) -> str:
     if _DIGIT.search(core):
         return core if _is_provider_code(core) else "ID"
     return _unfold(core.replace("_", " "))
-
-
-_word = lru_cache(8192)(_shape)
 
 
 def _number(core: str) -> str:

@@ -10,8 +10,8 @@ XML is hostile: no DOCTYPE, no entities, nothing fetched, a size limit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Literal, cast
+from collections.abc import Iterable, Iterator
+from typing import Literal, TypeVar, cast
 
 import msgspec
 from lxml import etree
@@ -23,6 +23,9 @@ from pda.maillog.events import BounceType, Failure
 
 MAX_BYTES = 1 << 20
 MAX_PATTERN = 4096
+"""Characters of a pattern."""
+MAX_PATTERNS = 2000
+"""Patterns of a list, each of which may cost memory."""
 
 CONDITIONS = ("dsn", "reply", "status", "stage", "operator")
 """Attributes that hold a pattern for one fact of the attempt, matched in full."""
@@ -40,6 +43,9 @@ _CHILDREN: dict[str, frozenset[str]] = {
     "regex": frozenset({"or", "comment", "sample"}),
 }
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+
+
+_Part = TypeVar("_Part")
 
 
 class Mistake(msgspec.Struct, frozen=True, order=True):
@@ -98,14 +104,20 @@ def read(xml: bytes, schema: bytes | None = None) -> RuleList:
     `schema` is an optional RELAX NG schema that is asked as well. Raises `RuleError`, which lists
     every mistake.
     """
+    rule_list, mistakes = read_what_is_sound(xml, schema)
+    if mistakes:
+        raise RuleError(mistakes)
+    return rule_list
+
+
+def read_what_is_sound(xml: bytes, schema: bytes | None = None) -> tuple[RuleList, list[Mistake]]:
+    """The rules without a mistake, and all mistakes; raises `RuleError` where it is no XML."""
     root = _parse(xml)
     reader = _Reader()
-    rules = reader.read(root)
+    rule_list = reader.read(root)
     if not reader.mistakes and schema is not None:
         reader.mistakes += _against_schema(root, schema)
-    if reader.mistakes:
-        raise RuleError(reader.mistakes)
-    return rules
+    return rule_list, reader.mistakes
 
 
 def _parser() -> etree.XMLParser:
@@ -155,15 +167,24 @@ class _Reader:
             self._wrong(root, f"the outermost element is <{root.tag}>, not <bounces>")
             return RuleList((), ())
         self._check_names(root)
-        operators = tuple(self._operator(element) for element in root.findall("operator"))
-        names = frozenset(operator.name for operator in operators)
-        rules = tuple(
-            self._rule(element, number, names)
-            for number, element in enumerate(root.findall("regex"), start=1)
-        )
-        if not rules:
+        operators = tuple(self._sound(map(self._operator, root.findall("operator"))))
+        names = frozenset(element.get("name", "") for element in root.findall("operator"))
+        numbered = enumerate(root.findall("regex"), start=1)
+        rules = tuple(self._sound(self._rule(each, n, names) for n, each in numbered))
+        if root.find("regex") is None:
             self._wrong(root, "there is no <regex>; a list needs at least one")
+        count = len(root.findall("regex/or"))
+        if count > MAX_PATTERNS:
+            self._wrong(root, f"{count} patterns; {MAX_PATTERNS} at most")
         return RuleList(rules, operators)
+
+    def _sound(self, parts: Iterable[_Part]) -> Iterator[_Part]:
+        """Those parts that were read without a new mistake."""
+        before = len(self.mistakes)
+        for part in parts:
+            if len(self.mistakes) == before:
+                yield part
+            before = len(self.mistakes)
 
     def _wrong(self, element: etree._Element, text: str) -> None:
         self.mistakes.append(Mistake(_line(element), text))
