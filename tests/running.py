@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pda import control
+from pda import orders
 from pda.store import queries
 from pda.store.database import find_key, open_reader
 from pda.store.queries import AttemptRow, Filter, OutcomeRow
@@ -97,9 +97,9 @@ class Running:
 
     def status(self) -> dict[str, Any]:
         """What the service says of itself."""
-        sock = control.running(self.folder / "pda.db.sock")
+        sock = orders.running(self.folder / "pda.db.sock")
         assert sock is not None, self.log.read_text()
-        (reply,) = control.ask(sock, control.GetStatus())
+        (reply,) = orders.ask(sock, orders.GetStatus())
         found: dict[str, Any] = json.loads(bytes(reply.body))
         return found
 

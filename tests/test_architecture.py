@@ -20,7 +20,8 @@ ALLOWED = {
     "pda.receive": ("pda.maillog.framing", "pda.maillog.relp"),
     "pda.backfill": ("pda.backfill",),
     "pda.config": (),
-    "pda.control": (),
+    "pda.control": ("pda.orders",),
+    "pda.orders": (),
     "pda.times": (),
     "pda.maillog.events": (),
 }

@@ -355,7 +355,7 @@ SLOW = {
     "rich",
     "sqlite_utils",
 }
-MAY_LOAD = {"pda.cli": set[str](), "pda.rooms": {"trio", "lxml", "re2", "sqlite_utils"}}
+MAY_LOAD = {"pda.cli": set[str](), "pda.rooms": {"trio", "lxml", "re2"}}
 
 
 @pytest.mark.parametrize(("module", "needed"), MAY_LOAD.items())

@@ -18,8 +18,8 @@ import pytest
 import trio
 import trio.testing
 
-from pda import control
-from pda.control import AddUser, GetStatus, ImportFile, Order, Reply
+from pda import control, orders
+from pda.orders import AddUser, GetStatus, ImportFile, Order, Reply
 from tests.running import Running, eventually
 from tests.support import attempt
 
@@ -52,9 +52,9 @@ async def serving(path: Path, handle: control.Handler = echo) -> AsyncIterator[N
 
 
 def asked(path: Path, order: Order, files: list[int] | None = None) -> list[Reply]:
-    sock = control.running(path)
+    sock = orders.running(path)
     assert sock is not None
-    return list(control.ask(sock, order, files))
+    return list(orders.ask(sock, order, files))
 
 
 def said(path: Path, data: bytes, files: list[int] | None = None) -> bytes:
@@ -143,9 +143,9 @@ async def test_descriptors_that_nobody_asked_for_are_closed(tmp_path: Path) -> N
 async def test_a_very_long_order_is_an_error_for_the_one_who_asks(tmp_path: Path) -> None:
     async with serving(tmp_path / "s"):
         order = AddUser("x" * 300_000, "", "admin")
-        sock = control.running(tmp_path / "s")
+        sock = orders.running(tmp_path / "s")
         assert sock is not None
-        replies = control.ask(sock, order)
+        replies = orders.ask(sock, order)
         reply = await in_thread(next, replies)
         assert reply.error.startswith("the order is not understood")
         await in_thread(replies.close)  # type: ignore[attr-defined]  # a generator
@@ -166,11 +166,11 @@ async def test_nothing_is_left_and_a_stale_socket_is_no_hindrance(tmp_path: Path
     async with serving(path):
         pass
     assert not path.exists()
-    assert control.running(path) is None
+    assert orders.running(path) is None
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
     assert path.exists()
-    assert control.running(path) is None
+    assert orders.running(path) is None
     async with serving(path):
         assert await in_thread(asked, path, GetStatus())
 
@@ -205,7 +205,7 @@ async def test_a_caller_that_has_gone_is_no_failure(
             told.set()
 
     async with serving(tmp_path / "s", late):
-        sock = control.running(tmp_path / "s")
+        sock = orders.running(tmp_path / "s")
         assert sock is not None
         sock.sendall(msgspec.json.encode(GetStatus()))
         sock.close()
@@ -224,10 +224,10 @@ def test_an_import_goes_on_when_the_caller_has_gone(tmp_path: Path) -> None:
     lines = [attempt(queue_id=f"4jXPlN1VQl{n:05}") for n in range(30_000)]
     log.write_bytes(b"\n".join(lines))
     with Running(tmp_path) as service:
-        sock = control.running(tmp_path / "pda.db.sock")
+        sock = orders.running(tmp_path / "pda.db.sock")
         assert sock is not None
         with log.open("rb") as file:
-            replies = control.ask(sock, ImportFile("mail.log"), [file.fileno()])
+            replies = orders.ask(sock, ImportFile("mail.log"), [file.fileno()])
             assert not next(replies).final
             sock.shutdown(socket.SHUT_RDWR)
         eventually(lambda: service.status()["imports"], lambda found: found[0]["finished"], 60)
@@ -242,6 +242,6 @@ def test_a_service_that_was_killed_leaves_no_hindrance(tmp_path: Path) -> None:
     with Running(tmp_path) as service:
         service.stop(signal.SIGKILL)
         assert (tmp_path / "pda.db.sock").exists()
-        assert control.running(tmp_path / "pda.db.sock") is None
+        assert orders.running(tmp_path / "pda.db.sock") is None
         service.start()
         assert service.status()["problem"] == ""

@@ -19,7 +19,7 @@ from pda.maillog.pipeline import Pipeline
 from pda.store import queries
 from pda.store.queries import Filter
 from tests.support import NOW, RULES, Store, attempt, message
-from tests.test_importing import Folder, folder, importer, imports, store
+from tests.test_importing import Folder, folder, importer, imports
 from tests.test_ingest import (
     UTC,
     attempts,

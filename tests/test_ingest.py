@@ -8,7 +8,7 @@ import logging
 import re
 import signal
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,13 +34,6 @@ from tests.support import NOW, RULES, RULES_XML, Store, attempt, message
 
 Sending = trio.MemorySendChannel[Lines]
 LIFE = message(deliveries=[attempt()])
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
-    yield store
-    store.close()
 
 
 @pytest.fixture

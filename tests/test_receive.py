@@ -1,4 +1,4 @@
-"""The receiving edge over real loopback sockets."""
+"""The receiving edge over real loopback sockets: listeners, TCP, what is said about senders."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import resource
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 import trio
@@ -19,98 +18,7 @@ import trio.testing
 
 from pda import receive
 from pda.receive import Address, Counters, Lines, Listener, _Edge, serve
-
-LINE = b"<22>Nov 22 09:38:38 mx1 postfix/qmgr[12]: 4XkABC: removed"
-
-
-def count(frame: bytes) -> bytes:
-    return b"%d %s" % (len(frame), frame)
-
-
-@dataclass
-class Edge:
-    """A running listener and what it hands on."""
-
-    address: Address
-    counters: Counters
-    stop: trio.Event
-    channel: trio.MemoryReceiveChannel[Lines]
-    streams: list[trio.SocketStream] = field(default_factory=list)
-
-    async def lines(self, number: int) -> list[bytes]:
-        """The next lines, whatever batches they come in."""
-        found: list[bytes] = []
-        while len(found) < number:
-            found += (await self.channel.receive()).lines
-        return found
-
-    async def rest(self) -> list[bytes]:
-        """All lines until the listener has ended."""
-        return [line async for batch in self.channel for line in batch.lines]
-
-    async def connect(self) -> trio.SocketStream:
-        self.streams.append(await trio.open_tcp_stream(*self.address))
-        return self.streams[-1]
-
-    def datagrams(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        sock.connect(self.address)
-        return sock
-
-
-@asynccontextmanager
-async def running(listener: Listener, size: int = 100) -> AsyncIterator[Edge]:
-    sender, receiver = trio.open_memory_channel[Lines](size)
-    counters, stop = Counters(), trio.Event()
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            address = await nursery.start(serve, listener, sender, counters, stop)
-            edge = Edge(address, counters, stop, receiver)
-            try:
-                yield edge
-            finally:
-                for stream in edge.streams:
-                    stream.socket.close()
-            nursery.cancel_scope.cancel()
-
-
-def tcp(host: str = "127.0.0.1", **options: object) -> Listener:
-    return Listener("tcp", host, 0, **options)  # type: ignore[arg-type]
-
-
-def udp(host: str = "127.0.0.1", **options: object) -> Listener:
-    return Listener("udp", host, 0, **options)  # type: ignore[arg-type]
-
-
-async def end_of(stream: trio.SocketStream) -> bytes:
-    """What the other side sends until it closes; a reset is an end as well."""
-    try:
-        return b"".join([octets async for octets in stream])
-    except trio.BrokenResourceError:
-        return b""
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the others run until `condition()` holds."""
-    while not condition():
-        await trio.lowlevel.checkpoint()
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-HOSTS = [
-    "127.0.0.1",
-    pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")),
-]
-
+from tests.receiving import HOSTS, LINE, count, end_of, has_ipv6, running, tcp, udp, until
 
 # --- What may be listened at -------------------------------------------------------------------
 
@@ -136,6 +44,19 @@ def test_beyond_loopback_a_list_of_senders_is_enough() -> None:
     listener = Listener("udp", "::", 514, allow=(ip_network("2001:db8::/32"),))
     assert listener.admits("2001:db8::1")
     assert not listener.admits("192.0.2.1")
+
+
+async def test_all_of_ipv6_leaves_the_port_of_ipv4_to_another_listener() -> None:
+    if not has_ipv6():
+        pytest.skip("no IPv6 here")
+    here = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    async with running(tcp("0.0.0.0", allow=here)) as four:
+        port = four.address[1]
+        async with running(Listener("tcp", "::", port, allow=here)) as six:
+            for edge, host in ((four, "127.0.0.1"), (six, "::1")):
+                with socket.create_connection((host, port)) as sock:
+                    sock.sendall(LINE + b"\n")
+                assert await edge.lines(1) == [LINE]
 
 
 async def test_an_address_in_use_is_one_plain_error() -> None:
@@ -215,7 +136,9 @@ async def test_oversize_lines_are_cut_and_counted() -> None:
         stream = await edge.connect()
         await stream.send_all(LINE + b"\n" + count(LINE) + b"<1>short\n")
         assert await edge.lines(3) == [LINE[:30], LINE[:30], b"<1>short"]
-    assert edge.counters.oversize == 2
+        await stream.send_all(count(LINE))
+        assert await edge.lines(1) == [LINE[:30]]
+    assert edge.counters.oversize == 3
 
 
 async def test_connections_over_the_maximum_are_refused_and_counted() -> None:
@@ -247,10 +170,40 @@ async def test_a_lack_of_descriptors_is_survived() -> None:
             try:
                 client.connect(edge.address)
                 await until(lambda: edge.counters.connection_errors > 0)
+                for _ in range(200):  # it waits rather than trying all the time
+                    await trio.lowlevel.checkpoint()
+                assert edge.counters.connection_errors < 20
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             client.sendall(LINE + b"\n")
             assert await edge.lines(1) == [LINE]
+
+
+_PROC_TCP = Path("/proc/net/tcp")
+
+
+@pytest.mark.skipif(not _PROC_TCP.exists(), reason="Linux shows timers of sockets")
+async def test_a_sender_that_has_vanished_is_noticed_by_keep_alives() -> None:
+    async with running(tcp()) as edge:
+        stream = await edge.connect()
+        await until(lambda: edge.counters.connections_open == 1)
+        theirs = f":{stream.socket.getsockname()[1]:04X}"
+        rows = [row.split() for row in _PROC_TCP.read_text().splitlines()]  # noqa: ASYNC240 memory
+        (timer,) = [row[5] for row in rows if row[2].endswith(theirs)]
+    assert timer.startswith("02:")  # proc(5): the keep-alive timer
+
+
+async def test_many_connections_share_the_memory_of_reads() -> None:
+    async with running(tcp()) as edge:
+        streams = [await edge.connect() for _ in range(400)]
+        await until(lambda: edge.counters.connections_open == 400)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(streams[0].send_all, b"<1>x\n" * 200_000)
+            sizes: list[int] = []
+            while sum(sizes) < 200_000:
+                sizes.append(len((await edge.channel.receive()).lines))
+    # The first read began when the connection was the only one.
+    assert 5 * max(sizes[1:]) <= 16 * 1024 * 1024 / 400 + 5
 
 
 async def test_a_thousand_connections_of_which_most_stall() -> None:
@@ -411,72 +364,3 @@ async def test_a_crowd_of_senders_does_not_fill_log_or_memory(
     edge.complain("499", "noise")
     assert said(caplog)[100:] == ["noise from 7", "noise from 499"]
     assert set(edge._complained) == {"7", "499"}
-
-
-# --- UDP ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("host", HOSTS)
-async def test_udp_takes_one_line_from_each_datagram(host: str) -> None:
-    async with running(udp(host, zone="UTC", hostname="mx9")) as edge:
-        with edge.datagrams() as sock:
-            for datagram in (LINE, LINE + b"\n", LINE + b"\0", b"<1>a\nb", b"", b"\n", b"<1>\xff"):
-                sock.send(datagram)
-        assert await edge.lines(5) == [LINE, LINE, LINE, b"<1>a\nb", b"<1>\xff"]
-    assert (edge.counters.nul, edge.counters.lines) == (1, 5)
-
-
-async def test_udp_takes_the_largest_datagram_and_cuts_at_the_limit() -> None:
-    async with running(udp(limit=60_000)) as edge:
-        with edge.datagrams() as sock:
-            sock.send(b"x" * 65_507)
-        assert await edge.lines(1) == [b"x" * 60_000]
-    assert edge.counters.oversize == 1
-
-
-async def test_udp_refuses_and_counts_senders_that_are_not_allowed() -> None:
-    async with running(udp(allow=(ip_network("127.0.0.2/32"),))) as edge:
-        with edge.datagrams() as refused:
-            refused.send(b"<1>no")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as allowed:
-            allowed.bind(("127.0.0.2", 0))
-            allowed.sendto(LINE, edge.address)
-        assert await edge.lines(1) == [LINE]
-    assert edge.counters.refused_senders == 1
-
-
-async def test_a_stop_hands_on_what_the_kernel_holds() -> None:
-    async with running(udp()) as edge:
-        with edge.datagrams() as sock:
-            for number in range(2500):
-                sock.send(b"<1>%d" % number)
-            edge.stop.set()
-            assert await edge.rest() == [b"<1>%d" % number for number in range(2500)]
-
-
-async def test_a_batch_of_large_datagrams_is_bounded_by_its_octets() -> None:
-    async with running(udp()) as edge:
-        with edge.datagrams() as sock:
-            for _ in range(30):
-                sock.send(b"x" * 60_000)
-            edge.stop.set()
-            sizes = [sum(map(len, batch.lines)) async for batch in edge.channel]
-    assert sum(sizes) == 30 * 60_000
-    assert max(sizes) <= 256 * 1024 + 65536
-
-
-async def test_what_the_kernel_drops_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pda.receive._UDP_BUFFER", 4096)
-    async with running(udp()) as edge:
-        with edge.datagrams() as sock:
-            for _ in range(1000):
-                sock.send(LINE)  # nobody reads: the other tasks have no turn
-            edge.stop.set()
-        received = len(await edge.rest())
-    assert received < 1000
-    assert received + edge.counters.kernel_drops == 1000
-
-
-async def test_udp_asks_for_a_large_buffer() -> None:
-    async with running(udp()) as edge:
-        assert edge.counters.receive_buffer > 212_992 // 2

@@ -157,7 +157,7 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(ConfigError, match="Connection refused"):
+    with pytest.raises(ConfigError, match=r"/ cannot be read: Connection refused$"):
         read_list(RuleSettings(f"http://127.0.0.1:{port}/"))
 
 

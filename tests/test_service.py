@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from contextlib import ExitStack
+from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
@@ -18,11 +19,14 @@ import pytest
 import trio
 
 from pda import config
-from pda.control import AddUser, Caller, Reply
+from pda.control import Caller
+from pda.orders import AddUser, Reply
+from pda.receive import Listener
 from pda.rooms import open_rooms
-from pda.service import Service
+from pda.service import RESTART, Service, listener_of, web_settings
 from pda.store import queries
 from pda.times import rfc3339
+from pda.web.ports import Settings as WebSettings
 from tests.running import PDA, Running, eventually, unpacked
 from tests.support import LONG_ID, SHARED, attempt, message, needs_shared
 
@@ -153,6 +157,47 @@ def test_too_few_descriptors_are_said(tmp_path: Path) -> None:
             check=False,
         )
     assert b"may open 300 files, max_connections asks for 1256" in done.stderr
+
+
+def test_every_setting_of_a_listener_reaches_it() -> None:
+    settings = config.ListenerSettings("udp://[::]:7", "Asia/Tokyo", "mx7", ("192.0.2.0/24",), 3)
+    networks = (ip_network("192.0.2.0/24"),)
+    assert listener_of(settings) == Listener("udp", "::", 7, "Asia/Tokyo", "mx7", networks, 3)
+    local = config.ListenerSettings("tcp://localhost:7")
+    assert listener_of(local) == Listener("tcp", "127.0.0.1", 7)
+
+
+def test_every_setting_of_http_reaches_the_web() -> None:
+    original = config.OriginalApiSettings(allow_actions=True)
+    http = config.HttpSettings(hosts=("pda.example",), timeout_s=7.5, original_api=original)
+    backfill = config.BackfillSettings(directory="/logs")
+    assert web_settings(config.Settings(http=http, backfill=backfill)) == WebSettings(
+        allow_actions=True,
+        request_timeout=7.5,
+        allowed_hosts=("pda.example",),
+        log_file=Path("/logs/mail.log"),
+    )
+
+
+def test_a_restart_is_asked_of_the_supervisor_by_the_exit_status(tmp_path: Path) -> None:
+    with Running(tmp_path, PDA_HTTP_ORIGINAL_API_ALLOW_ACTIONS="yes") as service:
+        service.send(NUMBERED)
+        assert service.result("/agent-restart") == "restarting"
+        assert service.process is not None
+        assert service.process.wait(30) == RESTART == 75
+        assert attempts(service) == 2000
+        service.start()
+        assert service.result("/agent-shutdown") == "shutting down"
+        assert service.process.wait(30) == 0
+
+
+def test_answers_do_not_say_what_serves_them(tmp_path: Path) -> None:
+    with (
+        Running(tmp_path) as service,
+        urllib.request.urlopen(service.status()["http"][0] + "/healthz", timeout=30) as answer,
+    ):
+        assert answer.headers["Server"] is None
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_zone_and_mail_host_of_a_listener(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     rooms.py              the parts that write, under one lock
     alone.py              what commands do themselves while no service runs
     rulebook.py           the rules in force: where their list comes from; what is asked of them
-    control.py            orders to the running service over a local socket
+    orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
     times.py              moments as they are written
     config.py             pda.toml + environment → checked `Settings`
@@ -62,6 +62,6 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only
-`maillog.framing`, `backfill`, `times` and `config` nothing of ours; `service`, `rooms` and `cli`
-see all.
+`maillog.framing`, `control` only `orders`, `backfill`, `times`, `config` and `orders` nothing of
+ours; `service`, `rooms` and `cli` see all.
 """

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import click
 import msgspec
 
-from pda import config, control, output
+from pda import config, orders, output
 from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
-from pda.control import AddUser, GetStatus
+from pda.orders import AddUser, GetStatus
 from pda.store import queries
 from pda.store.database import make_key, open_reader
 from pda.store.queries import Filter, UserRow
@@ -174,7 +174,7 @@ def status(config_file: Path | None, *, as_json: bool, unknown: bool) -> None:
     Example: pda status
     """
     settings = config.load(config_file)
-    if (sock := control.running(settings.control_socket)) is None:
+    if (sock := orders.running(settings.control_socket)) is None:
         click.echo(f"no service runs on {settings.database}", err=True)
         sys.exit(3)
     sock.close()
@@ -219,7 +219,7 @@ def add_user(
     settings = config.load(config_file)
     password = _password(from_stdin=password_stdin)
     new = UserRow(name, hash_password(password), role, client)
-    if (sock := control.running(settings.control_socket)) is None:
+    if (sock := orders.running(settings.control_socket)) is None:
         add_user_alone(settings, new)
     else:
         sock.close()

@@ -19,13 +19,13 @@ import click
 import msgspec
 
 from pda import backfill as edge
-from pda import config, control, output_imports
+from pda import config, orders, output_imports
 from pda.backfill import BackfillError, LogFile
 from pda.catchup import configured_logs
 from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
 from pda.config import BackfillSettings, Settings
-from pda.control import ImportFile
 from pda.importing import Find, ImportState, Prospect, Report, interrupted, prospect
+from pda.orders import ImportFile
 from pda.reading import Wanted
 from pda.store import imports
 from pda.store.database import StoreError, open_reader
@@ -144,7 +144,7 @@ def _import(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[ImportS
 
     files = [one for one in chosen if isinstance(one, LogFile)]
     with output_imports.Progress([file.size for file in files]) as progress:
-        if (sock := control.running(settings.control_socket)) is None:
+        if (sock := orders.running(settings.control_socket)) is None:
             states = import_alone(settings, files, wanted, progress.report)
         else:
             sock.close()

@@ -14,14 +14,14 @@ from typing import Any, BinaryIO, TypeVar
 import click
 import msgspec
 
-from pda import config, control, output
+from pda import config, orders, output
 from pda.cli_shared import key_of, one_sentence, replies
 from pda.config import ConfigError, Settings
-from pda.control import ReloadRules
 from pda.maillog import bounce
 from pda.maillog.bounce import proof
 from pda.maillog.bounce.rules import MAX_BYTES
 from pda.maillog.events import Failure
+from pda.orders import ReloadRules
 from pda.rulebook import RuleBook, schema
 from pda.store.database import Connection, open_reader
 
@@ -133,7 +133,7 @@ def reload(config_file: Path | None) -> None:
     Example: pda rules reload
     """
     settings = config.load(config_file)
-    if (sock := control.running(settings.control_socket)) is None:
+    if (sock := orders.running(settings.control_socket)) is None:
         click.echo(f"no service runs on {settings.database}", err=True)
         sys.exit(3)
     sock.close()

@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 import click
 import msgspec
 
-from pda import control
+from pda import orders
 from pda.backfill import BackfillError
 from pda.config import ConfigError, Settings
 from pda.store.database import DatabaseError, Key, StoreError, find_key
@@ -48,18 +48,18 @@ def one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def replies(
-    settings: Settings, order: control.Order, descriptors: list[int] | None = None
+    settings: Settings, order: orders.Order, descriptors: list[int] | None = None
 ) -> Iterator[msgspec.Raw]:
     """The running service's answers to an order; raises `StoreError` where it says no.
 
     The first interruption is told to the service, whose last answer says how far it came.
     """
-    sock = control.running(settings.control_socket)
+    sock = orders.running(settings.control_socket)
     if sock is None:
         raise StoreError("the service has stopped meanwhile: try again")
     try:
         with _told_of_interruption(sock):
-            for reply in control.ask(sock, order, descriptors):
+            for reply in orders.ask(sock, order, descriptors):
                 if reply.error:
                     raise StoreError(reply.error)
                 yield reply.body
@@ -75,7 +75,7 @@ def _told_of_interruption(sock: socket.socket) -> Iterator[None]:
     def interrupt(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
         with suppress(OSError):
-            control.interrupt(sock)
+            orders.interrupt(sock)
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:

@@ -1,7 +1,8 @@
-"""Orders to the running service, over a local socket (mode 0600).
+"""The running service's end of the local socket (mode 0600) over which it is given orders.
 
-Owns the messages and both ends. Whoever may open the socket may do all of it; opened files come
-with the message (SCM_RIGHTS), so the service reads what the caller may read and no path is sent.
+Owns the socket, and what becomes of an order that is not understood or fails. Whoever may open the
+socket may do all of it; opened files come with the message (SCM_RIGHTS), so the service reads what
+the caller may read and no path is sent.
 """
 
 from __future__ import annotations
@@ -10,67 +11,24 @@ import array
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import msgspec
+import trio
 
-if TYPE_CHECKING:
-    import trio
+from pda.orders import ImportFile, Order, Reply
 
 log = logging.getLogger(__name__)
 
 _MOST_OCTETS = 64 * 1024
-_STOP = b"stop\n"
 
 
 class CallerGoneError(OSError):
     """Who gave the order waits for no answer any more."""
-
-
-class GetStatus(msgspec.Struct, frozen=True, tag="status"):
-    """How is the service?"""
-
-
-class AddUser(msgspec.Struct, frozen=True, tag="add-user"):
-    """Add a user, or give one a new password and role."""
-
-    name: str
-    password_hash: str
-    role: str
-    client_id: str = ""
-
-
-class ImportFile(msgspec.Struct, frozen=True, tag="import"):
-    """Import the file whose descriptor comes with this message, until it is interrupted."""
-
-    name: str
-    zone: str = ""
-    """Of stamps without one; empty: as configured, like the mail host of lines without one."""
-    hostname: str = ""
-    since: int | None = None
-    """µs since the epoch, inclusive, as `until`."""
-    until: int | None = None
-    again: bool = False
-    """Also what is known already."""
-
-
-class ReloadRules(msgspec.Struct, frozen=True, tag="reload-rules"):
-    """Read the rule list again."""
-
-
-Order: TypeAlias = GetStatus | AddUser | ImportFile | ReloadRules
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """One of the answers to an order; the last one is `final`."""
-
-    final: bool
-    error: str = ""
-    body: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Caller:
@@ -92,7 +50,7 @@ class Caller:
             raise CallerGoneError from error
 
     async def watch(self) -> None:
-        """Until it says `_STOP`, or nothing more."""
+        """Until it says `orders.STOP`, or nothing more."""
         with suppress(OSError):
             if await self._peer.recv(1024):
                 self.interrupted.set()
@@ -106,11 +64,9 @@ async def serve(
     path: Path,
     handle: Handler,
     *,
-    task_status: trio.TaskStatus[None],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Takes orders until cancelled. The caller holds the write lock: an old socket is removed."""
-    import trio  # a fifth of the time in which a command that only asks is done
-
     _remove(path)
     sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -135,8 +91,6 @@ def _remove(path: Path) -> None:
 
 async def _one(handle: Handler, stream: trio.SocketStream) -> None:
     """One connection brings one order."""
-    import trio  # as in `serve`
-
     peer = stream.socket
     caller = Caller(peer)
     with peer, suppress(CallerGoneError):
@@ -183,28 +137,3 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
     return list(found)
-
-
-def running(path: Path) -> socket.socket | None:
-    """A connection to the service, or None where none runs."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.connect(str(path))
-    except OSError:
-        sock.close()
-        return None
-    return sock
-
-
-def ask(sock: socket.socket, order: Order, descriptors: list[int] | None = None) -> Iterator[Reply]:
-    """Sends an order and gives the answers; for programs without Trio."""
-    with sock:
-        socket.send_fds(sock, [msgspec.json.encode(order)], descriptors or [])
-        with sock.makefile("rb") as answers:
-            for line in answers:
-                yield msgspec.json.decode(line, type=Reply)
-
-
-def interrupt(sock: socket.socket) -> None:
-    """Tells the service that no more of the order is wanted; its last answer still comes."""
-    sock.sendall(_STOP)

@@ -243,7 +243,7 @@ def _fetch(request: urllib.request.Request) -> bytes:
         except urllib.error.HTTPError as error:
             answers.append(OSError(f"the server answers {error.code} {error.reason}"))
         except urllib.error.URLError as error:
-            answers.append(OSError(str(error.reason)))
+            answers.append(OSError(getattr(error.reason, "strerror", "") or str(error.reason)))
         except (OSError, http.client.HTTPException, ValueError) as error:
             answers.append(OSError(str(error) or type(error).__name__))
 

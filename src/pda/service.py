@@ -29,10 +29,11 @@ from hypercorn.trio import serve as serve_http
 from pda import config, control, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
-from pda.control import AddUser, Caller, GetStatus, ImportFile, ReloadRules, Reply
+from pda.control import Caller
 from pda.importing import ImportState
 from pda.maillog import bounce
 from pda.metrics import Metrics
+from pda.orders import AddUser, GetStatus, ImportFile, Order, ReloadRules, Reply
 from pda.reading import Wanted
 from pda.rooms import Rooms, first_error, open_rooms, tune
 from pda.rulebook import RuleBook
@@ -70,6 +71,16 @@ def listener_of(settings: config.ListenerSettings) -> receive.Listener:
         settings.hostname,
         tuple(ip_network(network) for network in settings.allow),
         settings.max_connections,
+    )
+
+
+def web_settings(settings: config.Settings) -> WebSettings:
+    """`[http]` as the web takes it."""
+    return WebSettings(
+        allow_actions=settings.http.original_api.allow_actions,
+        request_timeout=settings.http.timeout_s,
+        allowed_hosts=settings.http.hosts,
+        log_file=Path(settings.backfill.directory) / "mail.log",
     )
 
 
@@ -264,12 +275,7 @@ class Service:
         stop, http = trio.Event(), self._rooms.settings.http
         if not http.bind:
             return stop
-        web = WebSettings(
-            allow_actions=http.original_api.allow_actions,
-            request_timeout=http.timeout_s,
-            allowed_hosts=http.hosts,
-            log_file=Path(self._rooms.settings.backfill.directory) / "mail.log",
-        )
+        web = web_settings(self._rooms.settings)
         app = create_app(Site(readers, self, bounce.original_category, web))
         hypercorn = HypercornConfig()
         with _http_socket(http.bind) as sock:
@@ -299,7 +305,7 @@ class Service:
             else:
                 self.stop(restart=False)
 
-    async def _order(self, order: control.Order, descriptors: list[int], caller: Caller) -> None:
+    async def _order(self, order: Order, descriptors: list[int], caller: Caller) -> None:
         match order:
             case GetStatus():
                 await caller(Reply(final=True, body=_json(self._status())))

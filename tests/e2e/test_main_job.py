@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -50,11 +49,7 @@ async def test_every_outcome_is_told(
         async with running_rsyslogd(rule) as rsyslogd:
             for tag, text in lines:
                 await rsyslogd.write(tag, [text])
-            begun = time.monotonic()
             found: dict[tuple[str, str], str] = {}
-            with trio.fail_after(20):
+            with trio.fail_after(2):  # is promised
                 while not truth.items() <= found.items():
                     found = await trio.to_thread.run_sync(partial(told, service))
-        print(
-            f"{protocol} {framing}: all told {time.monotonic() - begun:.2f} s after the last line"
-        )

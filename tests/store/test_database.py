@@ -9,7 +9,15 @@ import pytest
 from pysqlcipher3 import dbapi2
 
 from pda.store import schema
-from pda.store.database import Key, StoreError, WriteLock, find_key, open_reader, open_writer
+from pda.store.database import (
+    SCHEMA,
+    Key,
+    StoreError,
+    WriteLock,
+    find_key,
+    open_reader,
+    open_writer,
+)
 from tests.support import Store, attempt
 
 
@@ -90,6 +98,12 @@ def test_a_database_of_a_newer_version(folder: Path) -> None:
     store.connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     store.close()
     refused(folder, "newer version of pda")
+    with pytest.raises(StoreError, match="newer version of pda"):
+        open_reader(store.path, store.key)
+
+
+def test_readers_know_how_many_migrations_there_are() -> None:
+    assert len(schema.MIGRATIONS) == SCHEMA
 
 
 def test_a_key_is_taken_from_the_environment_or_a_credential(

@@ -149,10 +149,11 @@ def test_tallies_are_by_client_the_busiest_first() -> None:
         StateCount("b", "finally-ok", 1),
         StateCount("b", "hard-bounce", 2),
         StateCount("b", "pending", 8),
+        StateCount("b", "discarded", 4),
         StateCount("b", "handed-on", 100),
     ]
     first, second = tallies(counts)
-    assert (first.client_id, first.total, first.delivered, first.rate) == ("b", 16, 6, 75.0)
+    assert (first.client_id, first.total, first.delivered, first.rate) == ("b", 20, 6, 50.0)
     assert (second.client_id, second.rate) == ("a", 100.0)
 
 

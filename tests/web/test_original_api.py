@@ -308,6 +308,17 @@ async def test_status(shop: Web) -> None:
     assert statistics["shop"]["clientVersion"] == "unknown"
 
 
+async def test_statistics_are_bounded(shop: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pda.web.original_api._MOST_STATISTICS", 3)
+    for name in ("a", "b", "c", "a", "d"):
+        await shop.result(f"/agent-read/{name}", headers={"client-version": "9" * 300})
+    statistics = (await shop.result("/agent-status"))["Client statistics"]
+    assert {name: one["requestsCount"] for name, one in statistics.items()} == {
+        "c": 1, "a": 2, "d": 1,
+    }  # fmt: skip
+    assert statistics["d"]["clientVersion"] == "9" * 100
+
+
 async def test_no_line_yet(shop: Web) -> None:
     assert (await shop.result("/agent-status"))["Last line received at"] == "not yet"
 
@@ -337,6 +348,12 @@ async def test_unknown_bounces(shop: Web) -> None:
     assert answer == {}
     assert brief([bounce]) == [STRANGER]
     assert bounce["stateInfo"] == "unable to decide on type of bounce"
+
+
+async def test_a_bounce_of_no_client_is_nobodys(tmp_path: Path) -> None:
+    strange = attempt("bounced", to="a@x.example", reason=STRANGE, dsn="5.0.0")
+    with web(tmp_path, [strange]) as app:
+        assert await app.result("/agent-status/unknown-bounces") == {}
 
 
 async def test_the_rest_of_the_status(shop: Web) -> None:

@@ -18,6 +18,8 @@ from typing import Protocol, TypeAlias, cast
 from pysqlcipher3 import dbapi2
 
 APPLICATION_ID = 0x70646131  # "pda1"
+SCHEMA = 1
+"""The number of migrations in `schema`, which takes a reader too long to load."""
 KEY_BYTES = 32
 # 8 KiB pages are a fifth faster in bulk than SQLCipher's 4 KiB. Part of the file's format.
 _PAGE_SIZE = 8192
@@ -175,9 +177,26 @@ def open_reader(path: Path, key: Key) -> Connection:
     if not _has_content(path):
         raise StoreError(_nothing_to_read(path))
     connection = _connect(path, key, new=False)
+    try:
+        refuse_newer(connection)
+    except StoreError:
+        connection.close()
+        raise
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cache_size = -8192")
     return connection
+
+
+def refuse_newer(connection: Connection) -> int:
+    """The version of the tables; raises `StoreError` where this program does not know it yet."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
+    assert isinstance(version, int)
+    if version > SCHEMA:
+        raise StoreError(
+            f"the database is of a newer version of pda (schema {version}, this one knows"
+            f" {SCHEMA}): install that version; nothing was changed"
+        )
+    return version
 
 
 def _nothing_to_read(path: Path) -> str:

@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pysqlcipher3 import dbapi2
 
 from pda.store import imports
-from pda.store.database import Connection, DatabaseError, StoreError
+from pda.store.database import Connection, DatabaseError, StoreError, refuse_newer
 
-# sqlite-utils takes module pysqlite3 in place of sqlite3 where it finds one; so it catches the
-# exceptions of the driver in use.
-sys.modules.setdefault("pysqlite3", dbapi2)
-sys.modules.setdefault("pysqlite3.dbapi2", dbapi2)
-
-from sqlite_utils import Database  # noqa: E402
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 def migrate(connection: Connection) -> None:
     """Brings the tables to this version; raises `StoreError` for those of a newer one."""
-    row = connection.execute("PRAGMA user_version").fetchone()
-    version = row[0] if row else 0
-    assert isinstance(version, int)
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"the database is of a newer version of pda (schema {version}, this one knows"
-            f" {len(MIGRATIONS)}): install that version; nothing was changed"
-        )
+    version = refuse_newer(connection)
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
         try:
             connection.execute("BEGIN IMMEDIATE")
-            migration(Database(connection))  # type: ignore[arg-type]  # a DB-API connection
+            migration(_view(connection))
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("COMMIT")
         except DatabaseError as error:
@@ -44,6 +34,19 @@ def migrate(connection: Connection) -> None:
             raise StoreError(
                 f"the tables cannot be brought to this version ({error}); nothing was changed"
             ) from error
+
+
+def _view(connection: Connection) -> Database:
+    """The connection as sqlite-utils sees it, which is loaded only where there is a table to make.
+
+    It takes module pysqlite3 in place of sqlite3 where it finds one; so it catches the exceptions
+    of the driver in use.
+    """
+    sys.modules.setdefault("pysqlite3", dbapi2)
+    sys.modules.setdefault("pysqlite3.dbapi2", dbapi2)
+    from sqlite_utils import Database
+
+    return Database(connection)  # type: ignore[arg-type]  # a DB-API connection
 
 
 def _first(database: Database) -> None:

@@ -44,13 +44,14 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 KINDS: Final = (
-    Kind("delivered", "Delivered", ("delivered", "discarded")),
+    Kind("delivered", "Delivered", ("delivered",)),
     Kind("late", "Delivered late", ("finally-ok",)),
     Kind("pending", "Waiting", ("pending", "held")),
     Kind("soft", "Soft bounce", ("soft-bounce",)),
     Kind("hard", "Hard bounce", ("hard-bounce",)),
     Kind("unknown", "Undetermined", ("undetermined-bounce",)),
     Kind("expired", "Expired", ("expired",)),
+    Kind("discarded", "Discarded", ("discarded",)),
 )
 _KIND_OF: Final = {state: kind for kind in KINDS for state in kind.states}
 HOPS: Final = frozenset({"handed-on"})

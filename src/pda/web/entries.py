@@ -73,33 +73,31 @@ def read_query(parameters: Mapping[str, str]) -> Query:
 
 def attempt_entry(row: AttemptRow, original_category: OriginalCategory) -> Entry:
     """The entry of a delivery attempt."""
-    state, state_info = _judged(row, original_category)
-    return Entry(
-        date=row.at // 1000,
-        queue_id=row.queue_id,
-        msg_id=row.msg_id or row.message_id,
-        rcpt_email=row.recipient,
-        sender_email=row.sender or "unknown",
-        # A bounce that `soft_bounce = yes` turns into a deferral is logged as SOFTBOUNCE.
-        status=row.status if row.status in ("sent", "bounced") else "deferred",
-        info=row.reason,
-        state=state,
-        state_info=state_info,
-    )
+    # A bounce that `soft_bounce = yes` turns into a deferral is logged as SOFTBOUNCE.
+    status = row.status if row.status in ("sent", "bounced") else "deferred"
+    return _entry(row, row.at, status, row.reason, _judged(row, original_category))
 
 
 def expired_entry(row: OutcomeRow) -> Entry:
     """The entry of a recipient whose message expired."""
+    judged = SOFT, "expired, returned to sender"
+    return _entry(row, row.last_at, "expired", "returned to sender", judged)
+
+
+def _entry(
+    row: AttemptRow | OutcomeRow, at: int, status: str, info: str, judged: tuple[int, str]
+) -> Entry:
+    """What all entries say in the same way; `judged` is state and stateInfo."""
     return Entry(
-        date=row.last_at // 1000,
+        date=at // 1000,
         queue_id=row.queue_id,
         msg_id=row.msg_id or row.message_id,
         rcpt_email=row.recipient,
         sender_email=row.sender or "unknown",
-        status="expired",
-        info="returned to sender",
-        state=SOFT,
-        state_info="expired, returned to sender",
+        status=status,
+        info=info,
+        state=judged[0],
+        state_info=judged[1],
     )
 
 
