@@ -105,6 +105,12 @@ _FROM_ORIGIN = r" from (?:([^\s\[]+)\[([^\]\s]*)\](?::\d+)?|local|unknown);"
 _CONTENT_ACTION = re.compile(rf"{_HOW}(.*){_FROM_ORIGIN}(.*)$", re.DOTALL)
 # The same in two steps, without trying each place that might be the last one.
 _USUAL_ACTION, _ORIGIN = re.compile(_HOW), re.compile(_FROM_ORIGIN)
+# Behind a header that is only logged, where that is the one ` from ` of the line.
+_INFO = "info: header "
+_USUAL_ORIGIN = re.compile(
+    r" from ([^\s\[]+)\[([^\]\s]+)\](?::\d+)?;"
+    r' from=<([^">]*)> to=<([^">]*)>(?: proto=\w+)?(?: helo=<[^>]*>)?$'
+)
 # smtp_header_checks (smtp/smtp_proto.c) and nested headers have no origin.
 _BARE_CONTENT_ACTION = re.compile(
     r"((?:milter-header-)?[a-z]+): (header|body|content|mime-error) (.*)$", re.DOTALL
@@ -311,6 +317,8 @@ def _queue_operation(tail: str) -> AnyRecord | None:
 
 def _action(tail: str) -> AnyRecord | None:
     """`ACTION: WHERE …`: cleanup says header, body or content; smtpd names the SMTP stage."""
+    if tail.startswith(_INFO) and (usual := _usual_info(tail)):
+        return usual
     found = _USUAL_ACTION.match(tail)
     origin = _ORIGIN.match(tail, tail.rfind(" from ")) if found else None
     if found is not None and origin is not None:
@@ -327,6 +335,16 @@ def _action(tail: str) -> AnyRecord | None:
         action, content_class, content = bare.groups()
         return _content_action((action, content_class), content, ("", ""), "")
     return _access_action(tail)
+
+
+def _usual_info(tail: str) -> HeaderInfo | None:
+    end = tail.find(" from ")
+    content, found = tail[len(_INFO) : end], _USUAL_ORIGIN.match(tail, end)
+    if found is None or ":" not in content or tail.find(" from ", end + 1) >= 0:
+        return None
+    host, ip, sender, recipient = found.groups()
+    ip = "" if ip == "unknown" else ip
+    return HeaderInfo("info", "header", content, host, ip, sender, recipient)
 
 
 def _mime_error(tail: str) -> AnyRecord | None:
