@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import urllib.request
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from pda.store.database import DatabaseError, StoreError
 from tests.running import PDA, Running, eventually
 from tests.support import attempt, line, message
 from tests.test_cli import LINES, Pda, pda
+from tools.simulator import Plan, Row, batches
+from tools.simulator.rotation import Rotation
 
 __all__ = ["pda"]  # the fixture
 
@@ -85,6 +87,8 @@ def test_what_is_printed(pda: Pda, tmp_path: Path) -> None:
     assert (state["lines"], state["attempts"], state["new"]) == (len(LINES), attempts, 0)
     assert (state["known"], state["error"], state["finished"]) == (attempts, "", True)
     assert "known already" in pda("backfill", str(tmp_path)).stdout
+    (state,) = told(pda("backfill", "--again", "--json", str(tmp_path)).stdout)
+    assert (state["lines"], state["new"]) == (2 * len(LINES) + 1, 0)
 
 
 def test_standard_input(pda: Pda, tmp_path: Path) -> None:
@@ -137,6 +141,37 @@ def test_years_old_logs(pda: Pda, tmp_path: Path) -> None:
         "2018-12-30T10:00:00Z", "2019-01-04T10:00:00Z",
         "2021-12-31T10:00:00Z", "2022-01-01T10:00:00Z",
     ]  # fmt: skip
+
+
+def test_rotated_logs_tell_the_truth(pda: Pda, tmp_path: Path) -> None:
+    """Without years and zones, in several files, packed: every outcome as it was."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    rows: list[Row] = []
+    begin = datetime(2024, 12, 28, tzinfo=UTC)
+    plan = Plan(messages=400, format="rfc3164", hosts=("mx1", "mx2"), start=begin)
+    rotation = Rotation(logs / "mail.log", 700, packing="xz")
+    for moments, some in batches(plan, rows.append):
+        rotation.write(moments, some)
+    rotation.close()
+    files = told(pda("backfill", "--zone", "UTC", "--json", str(logs)).stdout)
+    assert len(files) > 4
+    truth = {
+        (row["host"], row["queue_id"], one["recipient"]): (one["outcome"], one["first_at"] // 10**6)
+        for row in rows
+        for one in row["recipients"]
+        if one["first_at"] is not None
+    }
+    out = pda("query", "outcomes", "--format", "ndjson", "--limit", "100000").stdout
+    found = {
+        (one["host"], one["queue_id"], one["recipient"]): (one["state"], seconds(one["first_at"]))
+        for one in map(json.loads, out.splitlines())
+    }
+    assert {key: found.get(key) for key in truth} == truth
+
+
+def seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
 
 
 def test_since_and_until(pda: Pda, tmp_path: Path) -> None:

@@ -55,13 +55,17 @@ def played(plan: Plan) -> tuple[list[str], list[Row]]:
     return list(generate(plan, rows.append)), rows
 
 
+def record_of(header: Header) -> tuple[str, AnyRecord]:
+    return postfix.read(header.text, header.program, header.syslog_name)
+
+
 @cache
 def read(plan: Plan) -> list[tuple[Header, str, AnyRecord]]:
     """The log as `pda` reads it."""
     reader = HeaderReader(plan.zone)
     now = plan.end
     headers = [reader.read(line, now) for line in played(plan)[0]]
-    return [(header, *postfix.read(header)) for header in headers if header is not None]
+    return [(header, *record_of(header)) for header in headers if header is not None]
 
 
 def recipients(plan: Plan) -> list[tuple[Row, RecipientRow]]:

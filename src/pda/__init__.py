@@ -23,6 +23,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       ~
       store/writer.py       what was told → rows, one transaction
         maillog/correlate.py  what a queue id's lines say together; its lives; bounded memory
+        maillog/memory.py     the entries that are remembered, most of them packed
         maillog/lives.py      the lives of a queue id that is used again
         maillog/links.py chain.py   which queue entries are one message
         maillog/clients.py    which application sent it
@@ -48,7 +49,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     maillog/events.py     the vocabulary; imports nothing of ours
     service.py            wiring: order of start and stop, signals
     bindings.py           who may claim which client id, as the correlator takes it
-    rooms.py              the parts that write, under one lock; what commands do without a service
+    rooms.py              the parts that write, under one lock
+    alone.py              what commands do themselves while no service runs
     rulebook.py           the rules in force: where their list comes from; what is asked of them
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters

@@ -7,13 +7,16 @@ part says is worked out there, as far as that can be done without knowing what i
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import BinaryIO, TypeAlias
+from functools import lru_cache, partial
+from io import RawIOBase
+from typing import BinaryIO, NoReturn, TypeVar
 
 import msgspec
 
@@ -27,6 +30,7 @@ from pda.reading import FileReader, Part, Wanted
 from pda.store.imports import Import
 
 _LENGTH = struct.Struct(">I")
+_T = TypeVar("_T")
 _PIPE = 1024 * 1024
 """Octets: as much of the next part may be ready."""
 
@@ -61,54 +65,103 @@ class Frame(msgspec.Struct, frozen=True):
     """Why the rest cannot be read."""
 
 
-Compute: TypeAlias = Callable[[Callable[[bytes], Frame], bytes], Awaitable[Frame]]
-"""Runs a function in a thread."""
-
-
 # --- This side ------------------------------------------------------------------------------------
 
 
-class ReadApart:
-    """Reads one file in another process, which ends when this is left."""
+class Process:
+    """A process that reads files, one after the other, until it is ended."""
 
-    def __init__(self, job: Job, tally: Tally, compute: Compute) -> None:
+    def __init__(self, end: Callable[[], None], jobs: int, frames: int) -> None:
+        self._end = end
+        self._jobs, self._frames = jobs, frames
+        with suppress(OSError):  # more than a user may have
+            fcntl.fcntl(frames, fcntl.F_SETPIPE_SZ, _PIPE)
+
+    @classmethod
+    def forked(cls) -> Process:
+        """As this one is, with all files that are open now: for one without threads."""
+        theirs, jobs = os.pipe()
+        frames, ours = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(jobs)
+            os.close(frames)
+            _serve(os.fdopen(theirs, "rb"), os.fdopen(ours, "wb"))
+        os.close(theirs)
+        os.close(ours)
+        return cls(partial(_end, pid), jobs, frames)
+
+    @classmethod
+    def spawned(cls, descriptor: int) -> Process:
+        """A new one, with one open file."""
+        command = [sys.executable, "-m", "pda.apart"]
+        theirs, jobs = os.pipe()
+        frames, ours = os.pipe()
+        try:
+            process = subprocess.Popen(  # noqa: S603 nothing in it is anybody's
+                command, stdin=theirs, stdout=ours, pass_fds=[descriptor]
+            )
+        finally:
+            os.close(theirs)
+            os.close(ours)
+
+        def end() -> None:
+            process.kill()
+            process.wait()
+
+        return cls(end, jobs, frames)
+
+    def give(self, job: Job) -> None:
+        """Begins with a file; it has no other one now."""
+        octets = msgspec.msgpack.encode(job)
+        with suppress(BrokenPipeError), open(self._jobs, "wb", closefd=False) as jobs:
+            _send(jobs, octets)  # if it has ended, `frame` says so
+
+    def frame(self) -> Frame:
+        """The next one; blocks. Raises `EOFError` if there is none."""
+        with open(self._frames, "rb", closefd=False, buffering=0) as frames:
+            (length,) = _LENGTH.unpack(_exactly(frames, _LENGTH.size))
+            return _decode(_exactly(frames, length))
+
+    def end(self) -> None:
+        """Kills it and waits."""
+        self._end()
+        os.close(self._jobs)
+        os.close(self._frames)
+
+
+def _end(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+class ReadApart:
+    """Reads one file in another process; one that is spawned for it ends when this is left."""
+
+    def __init__(self, job: Job, tally: Tally, process: Process | None) -> None:
         self._job = job
         self._tally = tally
-        self._compute = compute
+        self._keep = process is not None
+        self._process = process or Process.spawned(job.descriptor)
         self._checkpoint: Import | None = None
 
     async def __aenter__(self) -> ReadApart:
-        import trio  # not for the other process
-
-        self._process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "pda.apart"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[self._job.descriptor],
-        )
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert isinstance(stdout, trio.lowlevel.FdStream)
-        with suppress(OSError):  # more than a user may have
-            fcntl.fcntl(stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
-        self._frames = stdout
-        with suppress(trio.BrokenResourceError):  # it has ended: `part` says so
-            await stdin.send_all(msgspec.msgpack.encode(self._job))
-        await stdin.aclose()
+        await _in_thread(partial(self._process.give, self._job))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        import trio
-
-        with trio.CancelScope(shield=True):
-            self._process.kill()
-            await self._process.wait()
-            await self._frames.aclose()
+        if not self._keep:
+            self._process.end()
 
     async def part(self) -> Part | None:
         """What the next lines say; None at the end. Raises `BackfillError`."""
-        octets = await self._exactly(_LENGTH.size)
-        frame = await self._compute(_decode, await self._exactly(*_LENGTH.unpack(octets)))
+        try:
+            frame = await _in_thread(self._process.frame)
+        except EOFError:
+            raise BackfillError(
+                f"{self._job.name}: the process that reads it has ended; import it again for the"
+                " rest"
+            ) from None
         self._tally.add(frame.tally)
         if frame.part is None:
             self._checkpoint = frame.checkpoint
@@ -116,21 +169,25 @@ class ReadApart:
             raise BackfillError(frame.error)
         return frame.part
 
-    async def checkpoint(self, *, complete: bool) -> Import | None:
+    async def checkpoint(self, *, complete: bool) -> Import | None:  # noqa: ARG002 as it knows
         """How far the file was read, once that is known: at its end."""
-        return self._checkpoint if complete or self._checkpoint is not None else None
+        return self._checkpoint
 
-    async def _exactly(self, octets: int) -> bytes:
-        found = bytearray()
-        while len(found) < octets:
-            more = await self._frames.receive_some(octets - len(found))
-            if not more:
-                name = self._job.name
-                raise BackfillError(
-                    f"{name}: the process that reads it has ended; import it again for the rest"
-                )
-            found += more
-        return bytes(found)
+
+async def _in_thread(function: Callable[[], _T]) -> _T:
+    import trio  # not for the other process
+
+    return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+
+
+def _exactly(file: RawIOBase, octets: int) -> bytes:
+    found = bytearray()
+    while len(found) < octets:
+        more = file.read(octets - len(found))
+        if not more:
+            raise EOFError
+        found += more
+    return bytes(found)
 
 
 _decode = msgspec.msgpack.Decoder(Frame).decode
@@ -139,13 +196,20 @@ _decode = msgspec.msgpack.Decoder(Frame).decode
 
 
 def main() -> None:
-    """Reads the file of the job on standard input, frames to standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for whoever gave the job
-    job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Job)
-    encode = msgspec.msgpack.Encoder().encode
-    with suppress(BrokenPipeError):  # nobody wants the rest
-        for frame in _frames(job):
-            _send(sys.stdout.buffer, encode(frame))
+    """Jobs on standard input, frames to standard output."""
+    _serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def _serve(jobs: BinaryIO, frames: BinaryIO) -> NoReturn:
+    """Reads files until nobody has another one, or wants the rest; the process ends here."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for whoever gives the jobs
+        signal.signal(number, signal.SIG_IGN)
+    encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Job).decode
+    with suppress(BrokenPipeError):
+        while length := jobs.read(_LENGTH.size):
+            for frame in _frames(decode(jobs.read(*_LENGTH.unpack(length)))):
+                _send(frames, encode(frame))
+    os._exit(0)
 
 
 def _send(out: BinaryIO, octets: bytes) -> None:
@@ -156,7 +220,7 @@ def _send(out: BinaryIO, octets: bytes) -> None:
 
 def _frames(job: Job) -> Iterator[Frame]:
     task, clients = job.task, client_rules(job.task.clients)
-    pipeline = Pipeline(bounce.load(task.rules), task.hosts)
+    pipeline = Pipeline(_rules(task.rules), task.hosts)
     file = LogFile(job.name, job.descriptor)
     zone = config.zone(job.wanted.zone)
     reader = FileReader(pipeline, file, job.wanted, zone, job.head, job.known)
@@ -171,6 +235,11 @@ def _frames(job: Job) -> Iterator[Frame]:
         error = str(problem)
     checkpoint = reader.checkpoint(complete=not error)
     yield Frame(Tally(), checkpoint=checkpoint, error=error)
+
+
+@lru_cache(1)
+def _rules(xml: bytes) -> bounce.Rules:
+    return bounce.load(xml)
 
 
 if __name__ == "__main__":

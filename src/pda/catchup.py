@@ -54,18 +54,22 @@ class CatchUp:
             if self._stop.is_set():
                 return
             try:
-                file = await trio.to_thread.run_sync(open_log, path)
+                await self._read(path)
             except BackfillError as error:
                 self._tell(str(error))
-                continue
-            try:
-                state = await self._importer.import_file(file, self._wanted, _ignore, self._stop)
-            finally:
-                file.close()
-            if state.error and not self._stop.is_set():
-                self._tell(state.error)
-            elif state.new:
-                log.info("%s: %d attempts were not known", state.name, state.new)
+            except Exception:  # a file must not end the service
+                log.exception("%s could not be imported: a mistake in pda", path)
+
+    async def _read(self, path: Path) -> None:
+        file = await trio.to_thread.run_sync(open_log, path)
+        try:
+            state = await self._importer.import_file(file, self._wanted, _ignore, self._stop)
+        finally:
+            file.close()
+        if state.error and not self._stop.is_set():
+            self._tell(state.error)
+        elif state.new:
+            log.info("%s: %d attempts were not known", state.name, state.new)
 
     def _tell(self, error: str) -> None:
         if error not in self._told:

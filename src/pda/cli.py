@@ -115,7 +115,7 @@ def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
     header = reader.read(line, now)
     if header is None:
         return {"kind": "unknown", "line": line}
-    queue_id, record = postfix.read(header)
+    queue_id, record = postfix.read(header.text, header.program, header.syslog_name)
     found: dict[str, Any] = {
         "timestamp": rfc3339(header.at),
         "hostname": header.hostname,
@@ -209,7 +209,7 @@ def add_user(
 
     Example: pda user add alice --role admin
     """
-    from pda import rooms
+    from pda.alone import add_user_alone
     from pda.web.auth import hash_password
 
     if (role == "client") != bool(client):
@@ -220,7 +220,7 @@ def add_user(
     password = _password(from_stdin=password_stdin)
     new = UserRow(name, hash_password(password), role, client)
     if (sock := orders.running(settings.control_socket)) is None:
-        rooms.add_user_alone(settings, new)
+        add_user_alone(settings, new)
     else:
         sock.close()
         list(replies(settings, AddUser(new.name, new.password_hash, new.role, new.client_id)))

@@ -51,6 +51,7 @@ def _zone_option(_: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--since", callback=moment_option, help="Nothing before this time or date.")
 @click.option("--until", callback=moment_option, help="Nothing after this time or date.")
 @click.option("--max-bytes", type=click.IntRange(1), help="The newest files, up to so many bytes.")
+@click.option("--again", is_flag=True, help="Also what is known already.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be read, in which order.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
@@ -68,7 +69,7 @@ def backfill(config_file: Path | None, /, files: tuple[Path, ...], **options: An
     log_to_stderr(settings)
     zone, host = options["zone"] or settings.receive.zone, options["host"]
     hostname = settings.receive.hostname if host is None else host
-    wanted = Wanted(zone, hostname, options["since"], options["until"])
+    wanted = Wanted(zone, hostname, options["since"], options["until"], options["again"])
     with _opened(_chosen(files, settings.backfill, options["max_bytes"])) as chosen:
         if options["dry_run"]:
             states = [one for one in chosen if isinstance(one, ImportState)]
@@ -139,12 +140,12 @@ def _prospects(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[Pros
 
 def _import(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[ImportState]:
     """Imports what could be opened; a state for each of them all."""
-    from pda import rooms
+    from pda.alone import import_alone
 
     files = [one for one in chosen if isinstance(one, LogFile)]
     with output_imports.Progress([file.size for file in files]) as progress:
         if (sock := orders.running(settings.control_socket)) is None:
-            states = rooms.import_alone(settings, files, wanted, progress.report)
+            states = import_alone(settings, files, wanted, progress.report)
         else:
             sock.close()
             states = _hand_over(settings, files, wanted, progress.report)
@@ -162,7 +163,9 @@ def _hand_over(
             states.append(interrupted(file))
             continue
         state = ImportState(file.name, file.size)
-        order = ImportFile(file.name, wanted.zone, wanted.hostname, wanted.since, wanted.until)
+        order = ImportFile(
+            file.name, wanted.zone, wanted.hostname, wanted.since, wanted.until, wanted.again
+        )
         try:
             for reply in replies(settings, order, [file.descriptor]):
                 state = msgspec.json.decode(reply, type=ImportState)

@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from pda import backfill
-from pda.apart import Job, ReadApart, Task
+from pda.apart import Job, Process, ReadApart, Task
 from pda.backfill import BackfillError, LogFile, Mark
 from pda.ingest import Ingest, Work
 from pda.maillog.pipeline import Rules
@@ -87,9 +87,9 @@ def prospect(file: LogFile, wanted: Wanted, find: Find) -> Prospect:
 
 def which(file: LogFile, found: Sequence[Import]) -> Import | None:
     """Which of those that begin alike it is, as far as that can be told without reading it."""
-    print_ = backfill.fingerprint(file)
+    own = backfill.fingerprint(file)
     for one in found:
-        if print_ and one.fingerprint == print_:
+        if own and one.fingerprint == own:
             return one
     marks = ((one, Mark(one.position, one.tail)) for one in found)
     return next((one for one, mark in marks if backfill.left(file, mark) != file.size), None)
@@ -160,6 +160,8 @@ class Importer:
     ) -> None:
         """A file of so many octets, as stored, is read by a process of its own."""
         self.states: list[ImportState] = []
+        self.process: Process | None = None
+        """One that is there already, with all files that will be imported, one after the other."""
         self._ingest = ingest
         self._find = find
         self._zone_of = zone_of
@@ -181,18 +183,24 @@ class Importer:
         if self._is_stopped(stop):
             state.interrupted = True
             state.error = f"{state.name} was not imported: {self._why()}"
-        else:
+            state.finished = True
+            tell()
+            return state
+        try:
             async with self._ingest.submitting() as submit:
                 run = _Run(state, submit, tell, partial(self._is_stopped, stop))
                 await self._import(file, wanted, run)
-        state.finished = True
-        tell()
+        finally:
+            state.finished = True
+            tell()
         return state
 
     async def _import(self, file: LogFile, wanted: Wanted, run: _Run) -> None:
         in_thread, state = trio.to_thread.run_sync, run.state
         head = await in_thread(backfill.head, file)
         known = await in_thread(which, file, await self._begun_so(head)) if head else None
+        if known is not None and wanted.again:
+            known = Import(known.id, known.name)
         state.note = await in_thread(needless, file, wanted, known)
         if state.note:
             return
@@ -221,7 +229,7 @@ class Importer:
             reader = FileReader(pipeline, file, wanted, zone, head, known)
             return ReadHere(reader, compute)
         job = Job(self._task(), file.name, file.descriptor, wanted, head, known)
-        return ReadApart(job, pipeline.tally, compute)
+        return ReadApart(job, pipeline.tally, self.process)
 
     async def _submit(self, part: Part, rules: Rules, run: _Run) -> None:
         run.state.take(part)

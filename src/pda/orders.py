@@ -41,6 +41,8 @@ class ImportFile(msgspec.Struct, frozen=True, tag="import"):
     since: int | None = None
     """µs since the epoch, inclusive, as `until`."""
     until: int | None = None
+    again: bool = False
+    """Also what is known already."""
 
 
 class ReloadRules(msgspec.Struct, frozen=True, tag="reload-rules"):

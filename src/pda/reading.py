@@ -30,7 +30,6 @@ _NO_LOG = 1000
 """Lines after which a file without any log line is given up."""
 _NOTE_EVERY = 1024 * 1024
 """Octets, unpacked, between two checkpoints."""
-_JUST_NOW = 60_000_000
 _DAY = 86_400_000_000
 
 
@@ -44,6 +43,8 @@ class Wanted(msgspec.Struct, frozen=True):
     since: int | None = None
     """µs since the epoch, inclusive, as `until`."""
     until: int | None = None
+    again: bool = False
+    """Also what is known already."""
     growing: bool = False
     """Somebody writes it still: a last line without its end is left for the next time."""
 
@@ -143,12 +144,7 @@ class FileReader:
 
     def _events(self, source: Source, lines: list[bytes], *, partial: bool) -> list[Event]:
         written_at = self._written_at
-        if (
-            partial
-            and lines
-            and not self._file.is_stream
-            and time.time_ns() // 1000 - written_at < _JUST_NOW
-        ):
+        if partial and lines and self._file.is_being_written():
             return source.read_partial(lines[0], written_at)
         pieces = self._years.pieces(lines) if self._years else [(lines, written_at)]
         return [event for some, at in pieces for event in read_each(source, some, at)]

@@ -1,36 +1,33 @@
 """The parts that write, opened under the lock that only one process can hold.
 
-Owns the way from settings to pipeline, rules, store and ingest, and the work that a command does
-alone while no service runs: an import, a new user. Knows no socket, no signal and no page.
+Owns the way from settings to pipeline, rules, store, ingest and importer. Knows no socket, no
+signal and no page.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import trio
 
 from pda import config
 from pda.apart import Task
-from pda.backfill import LogFile
 from pda.bindings import client_rules
-from pda.importing import Importer, ImportState, Report
+from pda.importing import Importer
 from pda.ingest import Ingest
 from pda.maillog.correlate import Correlator
 from pda.maillog.pipeline import Hosts, Pipeline
 from pda.reading import Wanted
 from pda.rulebook import RuleBook
-from pda.store.database import WriteLock, find_key, open_writer
-from pda.store.queries import UserRow
+from pda.store.database import DatabaseError, StoreError, WriteLock, find_key, open_writer
 from pda.store.writer import Writer
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_T = TypeVar("_T")
 
 
 class Rooms:
@@ -88,37 +85,6 @@ def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
         lock.release()
 
 
-def import_alone(
-    settings: config.Settings, files: Sequence[LogFile], wanted: Wanted, report: Report
-) -> list[ImportState]:
-    """Imports files while no service runs, until a signal. Raises `ConfigError`, `StoreError`."""
-
-    async def main() -> list[ImportState]:
-        with trio.open_signal_receiver(*_SIGNALS) as signals, open_rooms(settings) as rooms:
-            interrupted = trio.Event()
-
-            async def obey() -> None:
-                async for _ in signals:
-                    if interrupted.is_set():  # not that soon, then
-                        raise KeyboardInterrupt
-                    interrupted.set()
-
-            async with trio.open_nursery() as nursery, trio.open_nursery() as writing:
-                nursery.start_soon(obey)
-                writing.start_soon(rooms.ingest.write)
-                await rooms.judge_history()
-                states = [
-                    await rooms.importer.import_file(file, wanted, report, interrupted)
-                    for file in files
-                ]
-                rooms.ingest.closing()
-                nursery.cancel_scope.cancel()
-            return states
-
-    tune()
-    return trio.run(main)
-
-
 def tune() -> None:
     """Settings of the interpreter for a process that reads many lines."""
     # Nothing of ours refers to itself; looking for such values was a tenth of the time.
@@ -129,7 +95,15 @@ def tune() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def add_user_alone(settings: config.Settings, user: UserRow) -> None:
-    """Adds a user while no service runs. Raises `ConfigError` and `StoreError`."""
-    with open_rooms(settings) as rooms:
-        rooms.writer.add_user(user, time.time_ns() // 1000)
+def first_error(main: Callable[[], Awaitable[_T]]) -> _T:
+    """Runs; of a group of errors the one that says what to do."""
+    try:
+        return trio.run(main)
+    except BaseExceptionGroup as group:
+        ours, _ = group.split((config.ConfigError, StoreError, DatabaseError))
+        error: BaseException | None = ours
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if error is None:
+            raise
+        raise error from None

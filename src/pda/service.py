@@ -19,6 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -34,9 +35,9 @@ from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.orders import AddUser, GetStatus, ImportFile, Order, ReloadRules, Reply
 from pda.reading import Wanted
-from pda.rooms import Rooms, open_rooms, tune
+from pda.rooms import Rooms, first_error, open_rooms, tune
 from pda.rulebook import RuleBook
-from pda.store.database import DatabaseError, StoreError
+from pda.store.database import DatabaseError
 from pda.store.queries import UserRow, users
 from pda.store.readers import Readers
 from pda.web.app import create_app
@@ -44,6 +45,7 @@ from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 RESTART = 75
 """Exit status that asks the supervisor to start the service again (EX_TEMPFAIL)."""
@@ -344,7 +346,7 @@ class Service:
 
         usual, importer = self._rooms.wanted(), self._rooms.importer
         zone, hostname = order.zone or usual.zone, order.hostname or usual.hostname
-        wanted = Wanted(zone, hostname, order.since, order.until)
+        wanted = Wanted(zone, hostname, order.since, order.until, order.again)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             async with news:
@@ -380,7 +382,7 @@ def run(settings: config.Settings) -> int:
 
     tune()
     _allow_descriptors(settings.receive)
-    return _first_error(main)
+    return first_error(main)
 
 
 def _allow_descriptors(settings: config.ReceiveSettings) -> None:
@@ -403,20 +405,6 @@ def _allow_descriptors(settings: config.ReceiveSettings) -> None:
             soft,
             wanted,
         )
-
-
-def _first_error(main: Callable[[], Awaitable[int]]) -> int:
-    """Runs; of a group of errors the one that says what to do."""
-    try:
-        return trio.run(main)
-    except BaseExceptionGroup as group:
-        ours, _ = group.split((config.ConfigError, StoreError))
-        error: BaseException | None = ours
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        if error is None:
-            raise
-        raise error from None
 
 
 def _http_socket(bind: str) -> socket.socket:

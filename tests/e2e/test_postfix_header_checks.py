@@ -174,7 +174,7 @@ def test_postfix_logs_the_client_as_pda_reads_it(instance: tuple[Log, int]) -> N
     line = log.wait_for(": info: header ")
     header = HeaderReader(UTC).read(line, 0)
     assert header is not None
-    queue_id, record = postfix.read(header)
+    queue_id, record = postfix.read(header.text, header.program, header.syslog_name)
     assert isinstance(record, HeaderInfo)
     assert (record.header_name, record.header_value) == ("Client-ID", "web shop 7")
     assert record.sender == "app@shop.example"

@@ -357,4 +357,5 @@ def test_memory_is_bounded() -> None:
         assert correlator.missing(new)
         correlator.add(new, {})
         correlator.join({})
+    correlator.missing([])
     assert len(correlator) == 10

@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pda.maillog import postfix
-from pda.maillog.events import Header
 from pda.output import fields
 
 Q = "4jXPlN1VQlzJbSD"
 
 
 def read(text: str, program: str = "smtp", name: str = "postfix") -> dict[str, object]:
-    queue_id, record = postfix.read(Header(0, 3, "mx1", name, program, 1, text))
+    queue_id, record = postfix.read(text, program, name)
     return {"kind": record.kind(), "queue_id": queue_id, **fields(record)}
 
 

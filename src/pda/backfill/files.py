@@ -35,6 +35,7 @@ _SIP = 512
 _MOST_MEMORY = 2**27  # what `xz -9` and `zstd --ultra -22` need
 _RATIO_FROM = 16 * 1024 * 1024
 _SILENT_S = 1.0
+_JUST_NOW_S = 60
 _YEAR = 365 * 86_400_000_000
 _END = 4096
 _MAGIC = 6  # the longest one's octets
@@ -109,6 +110,11 @@ class LogFile:
         """MTIME of RFC 1952; 0 where there is none."""
         header = os.pread(self.descriptor, 8, 0)
         return int.from_bytes(header[4:8], "little") * 1_000_000 if header[:2] == _GZIP else 0
+
+    def is_being_written(self) -> bool:
+        """Whether more may follow: it is no archive, and was changed just now."""
+        changed = os.fstat(self.descriptor).st_mtime
+        return is_plain(self) and abs(time.time() - changed) < _JUST_NOW_S
 
     def close(self) -> None:
         """Closes the descriptor."""

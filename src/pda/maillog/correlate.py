@@ -8,7 +8,6 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import islice
 from typing import TypeAlias
 
 import msgspec
@@ -34,6 +33,7 @@ from pda.maillog.events import (
 )
 from pda.maillog.links import Links, Touched
 from pda.maillog.lives import life_of, life_starts, settle_zones
+from pda.maillog.memory import Memory
 from pda.maillog.outcome import (
     all_outcomes,
     arrived,
@@ -59,16 +59,16 @@ class Correlator:
     def __init__(self, clients: ClientRules, limit: int = 100_000) -> None:
         self._clients = clients
         self._classify: Classify | None = None
-        self._limit = limit
-        self._entries: dict[EntryKey, list[Life]] = {}
+        self._entries = Memory(limit, self.revived)
         self._touched: list[Touched] = []
-        self._links = Links(self._entries, limit)
+        self._links = Links(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def missing(self, told: Iterable[Told]) -> set[EntryKey]:
         """The entries that this is about and that are not remembered."""
+        self._entries.settle()
         keys = {(one.host, one.queue_id) for one in told}
         # Not a difference of sets, which would walk over all that is remembered.
         return {key for key in keys if key not in self._entries}
@@ -79,11 +79,11 @@ class Correlator:
         self._touched = []
         for one in told:
             key = one.host, one.queue_id
-            lives = self._entries.pop(key, None)
+            lives = self._entries.take(key)
             if lives is None:
                 lives = self.revived(stored[key]) if key in stored else []
             lives, changed = self._absorb(one, lives)
-            self._entries[key] = lives  # now the last used one
+            self._entries.put(key, lives)
             changes += changed
         return changes
 
@@ -95,7 +95,7 @@ class Correlator:
         """What it changes that entries are one message, given what is stored of `wanted`."""
         for key, lives in stored.items():
             if key not in self._entries:
-                self._entries[key] = self.revived(lives)
+                self._entries.put(key, self.revived(lives))
                 for life in lives:
                     self._links.expect(life)
         affected = self._links.find(self._touched)
@@ -105,17 +105,15 @@ class Correlator:
             changed = [self._change(life, facts=True, attempts=[], gone=[]) for life in affected]
             changes += changed
             affected = self._links.inherit([change.life for change in changed])
-        self._forget(len(self._touched))
         self._touched = []
         return changes
 
     def judge_by(self, classify: Classify) -> None:
         """Other rules: what is remembered has their verdicts now; the store is not told."""
         self._classify = classify
-        for lives in self._entries.values():
-            for life in lives:
-                if life.summary is not None and rejudge_life(life, classify):
-                    _all_outcomes(life, life.summary)
+        for life in self._entries.awake():
+            if life.summary is not None and rejudge_life(life, classify):
+                _all_outcomes(life, life.summary)
 
     def forget_all(self) -> None:
         """Forgets every entry: what is in the store counts."""
@@ -133,11 +131,6 @@ class Correlator:
             life.summary = summarise(life, self._clients)
             _all_outcomes(life, life.summary)
         return lives
-
-    def _forget(self, kept: int) -> None:
-        surplus = len(self._entries) - max(self._limit, kept)
-        for key in list(islice(self._entries, max(surplus, 0))):
-            del self._entries[key]
 
     def _absorb(self, told: Told, lives: list[Life]) -> tuple[list[Life], list[Change]]:
         if is_reusable(told.queue_id) and (lives or told.alone is None):

@@ -284,8 +284,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Id of the rule that decided; empty when none did."""
 
 
-ONCE = frozenset([MessageId, HeaderInfo, Connected, Pickup, Removed, Notification])
-"""Of these one life of an entry has each text once: no stamp is needed to know it again."""
+ONCE = frozenset([MessageId, HeaderInfo, Connected, Pickup, QueueActive, Removed, Notification])
+"""Of these one life of an entry has each text once: no stamp is needed to know it again.
+
+The queue manager says the same at every retry; that there was one is told by its attempts."""
 LINKS = frozenset([HandedOn, TakenOver])
 
 

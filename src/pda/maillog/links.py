@@ -5,13 +5,15 @@ Owns what is expected to come: which entries were named by whom. Bounded as the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from pda.maillog import chain
 from pda.maillog.events import Attempt, EntryKey, Life, Wanted
+from pda.maillog.memory import Memory
 
 _MOST_HOSTS = 50
+_MOST_EXPECTED = 50_000
 
 
 class Touched:
@@ -32,10 +34,9 @@ class Touched:
 class Links:
     """Links between the entries that are remembered."""
 
-    def __init__(self, entries: Mapping[EntryKey, list[Life]], limit: int) -> None:
+    def __init__(self, entries: Memory) -> None:
         self._entries = entries
-        self._limit = limit
-        self._expected: dict[str, set[EntryKey]] = {}
+        self._expected: dict[str, tuple[EntryKey, ...]] = {}
         self._hosts: dict[str, None] = {}
 
     def wanted(self, touched: Sequence[Touched]) -> Wanted:
@@ -78,7 +79,7 @@ class Links:
             if parent.summary is None or not parent.summary.goes_on:
                 continue
             for key, requeued in chain.children(parent):
-                for child in self._entries.get(key, []):
+                for child in self._entries.get(key):
                     if not chain.same_message(parent, child):
                         continue
                     if chain.link(parent, child, requeued=requeued)[1]:
@@ -90,11 +91,9 @@ class Links:
         self._expected.clear()
 
     def _expect(self, queue_id: str, parent: Life) -> None:
-        key = parent.host, parent.queue_id
-        if queue_id in self._expected:
-            self._expected[queue_id].add(key)
-        else:
-            self._expected[queue_id] = {key}
+        key, known = (parent.host, parent.queue_id), self._expected.get(queue_id, ())
+        if key not in known:
+            self._expected[queue_id] = (*known, key)
 
     def _as_parent(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
         for queue_id, _ in one.names:
@@ -107,7 +106,7 @@ class Links:
             for parent in self._anywhere(queue_id):
                 yield parent, life, requeued
         for key in self._expected.get(life.queue_id, ()):
-            for parent in self._entries.get(key, []):
+            for parent in self._entries.get(key):
                 named = chain.named_by(parent.attempts.values())
                 if any(life.queue_id == queue_id for queue_id, _ in named):
                     yield parent, life, False
@@ -115,9 +114,9 @@ class Links:
     def _anywhere(self, queue_id: str) -> Iterator[Life]:
         """An entry of this id, at whichever host."""
         for host in self._hosts:
-            yield from self._entries.get((host, queue_id), [])
+            yield from self._entries.get((host, queue_id))
 
     def _bound(self) -> None:
-        for bounded, limit in ((self._expected, self._limit), (self._hosts, _MOST_HOSTS)):
+        for bounded, limit in ((self._expected, _MOST_EXPECTED), (self._hosts, _MOST_HOSTS)):
             for key in list(islice(bounded, max(len(bounded) - limit, 0))):
                 del bounded[key]

@@ -40,6 +40,7 @@ PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cache
 _COMPLETE = re.compile(rb".*(?:\)|>|: removed)", re.DOTALL)
 # At the door there is no queue entry yet; some logs have lost the ids.
 _WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
+_ENDS = "\r\n\0"
 _MOST_SHAPES, _SHAPE = 100, 200
 _MOST_REPEATS = 1000
 _CLOSE, _RECENT = 2_000_000, 5_000_000
@@ -190,39 +191,60 @@ class Source:
 
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
-        tally, hosts = self._pipeline.tally, self._pipeline.hosts
-        read_header, read_record = self._headers.read, postfix.read
+        headers, read_record = self._headers, postfix.read
+        headers.begin(received_at)
         events: list[Event] = []
         programs: list[str] = []
         kinds: list[type[AnyRecord]] = []
-        headerless = at_the_door = 0
-        for line in lines:
-            header = read_header(line.decode("utf-8", "backslashreplace"), received_at)
-            if header is None:
-                headerless += 1
-                continue
-            queue_id, record = read_record(header)
-            kind = type(record)
-            programs.append(header.program)
-            kinds.append(kind)
-            if kind is Ignored:
-                continue
-            if kind is Unknown:
-                tally.note_shape(header.program, header.text)
-                continue
-            if queue_id in _WITHOUT_ENTRY:
-                at_the_door += 1
-                continue
-            host = hosts.get(header.hostname) or self._pipeline.host(header.hostname)
-            if isinstance(record, Delivery) and record.status not in PROBES:
-                events += self._attempts(host, queue_id, header, record)
+        headerless = 0
+        for octets in lines:
+            line = octets.decode("utf-8", "backslashreplace")
+            # Of most lines the origin was read before, and of many the time need not be known.
+            rest = line[line.find(">", 1, 5) + 1 :] if octets[:1] == b"<" else line
+            width = headers.width
+            end = rest.find("]: ", width)
+            key, text = rest[width:end], rest[end + 3 :]
+            origin = headers.origins.get(key) or headers.another_process(key)
+            if origin is not None and text[-1:] not in _ENDS:
+                queue_id, record = read_record(text, origin.program, origin.syslog_name)
+                if record is postfix.IGNORED:
+                    programs.append(origin.program)
+                    kinds.append(Ignored)
+                    continue
+                header = headers.timed(rest, origin, text, received_at)
             else:
-                fact = Fact(header.at, header.grade, header.syslog_name, record)
-                events.append(Event(host, queue_id, fact))
+                header = None
+            if header is None:
+                header = headers.read(line, received_at)
+                if header is None:
+                    headerless += 1
+                    continue
+                queue_id, record = read_record(header.text, header.program, header.syslog_name)
+            programs.append(header.program)
+            kinds.append(type(record))
+            self._tell(events, header, queue_id, record)
+        tally = self._pipeline.tally
         tally.note(Counter(zip(programs, kinds, strict=True)))
         tally.headerless += headerless
-        tally.at_the_door += at_the_door
         return events
+
+    def _tell(self, events: list[Event], header: Header, queue_id: str, record: AnyRecord) -> None:
+        """Adds what a line says of a queue entry, if it does."""
+        pipeline = self._pipeline
+        if isinstance(record, Ignored):
+            return
+        if isinstance(record, Unknown):
+            pipeline.tally.note_shape(header.program, header.text)
+            return
+        if queue_id in _WITHOUT_ENTRY:
+            pipeline.tally.at_the_door += 1
+            return
+        host = pipeline.hosts.get(header.hostname) or pipeline.host(header.hostname)
+        if isinstance(record, Delivery) and record.status not in PROBES:
+            events += self._attempts(host, queue_id, header, record)
+        else:
+            fact = Fact(header.at, header.grade, header.syslog_name, record)
+            events.append(Event(host, queue_id, fact))
 
     def read_partial(self, line: bytes, received_at: int) -> list[Event]:
         """The event in what stood behind the last line end of a stream, if that is a whole line."""

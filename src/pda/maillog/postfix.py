@@ -17,7 +17,6 @@ from pda.maillog.events import (
     Connected,
     Delivery,
     Expired,
-    Header,
     HeaderAction,
     HeaderInfo,
     Ignored,
@@ -155,14 +154,15 @@ _IGNORED_TEXT = re.compile(
 )
 
 
-def read(header: Header) -> tuple[str, AnyRecord]:
+def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, AnyRecord]:
     """Queue id and record of a line: empty where there is no id, `NOQUEUE` at the door.
 
     `Ignored` is what is known and no matter here, or not Postfix's.
     """
-    if header.program not in PROGRAMS and not is_postfix(header):
+    if text.startswith(_CHATTER) or (
+        program not in PROGRAMS and not is_postfix(program, syslog_name)
+    ):
         return "", IGNORED
-    text = header.text
     queue_id, _, tail = text.partition(": ")
     if not _is_id(queue_id) or queue_id in _NOT_IDS:
         return "", _without_id(text)
@@ -172,8 +172,8 @@ def read(header: Header) -> tuple[str, AnyRecord]:
     record = reader(tail) if reader else None
     if record is None:
         record = _unread(tail)
-    elif record is REMOVED and header.program not in _QUEUE_MANAGERS:
-        record = Removed("", header.program)
+    elif record is REMOVED and program not in _QUEUE_MANAGERS:
+        record = Removed("", program)
     elif queue_id == NOQUEUE and type(record) is Delivery:
         record = UNKNOWN
     return queue_id, record
@@ -189,16 +189,14 @@ def _is_id(text: str) -> bool:
     return (len(text) > 5 and text.isalnum() and text.isascii()) or _ID.fullmatch(text) is not None
 
 
-def is_postfix(header: Header) -> bool:
+def is_postfix(program: str, syslog_name: str) -> bool:
     """By the tag: a program of Postfix's under any syslog name, or Postfix's name by itself."""
-    if header.syslog_name:
-        return header.program in PROGRAMS or header.syslog_name.startswith("postfix")
-    return header.program.startswith("postfix") or header.program in PROGRAMS
+    if syslog_name:
+        return program in PROGRAMS or syslog_name.startswith("postfix")
+    return program.startswith("postfix") or program in PROGRAMS
 
 
 def _without_id(text: str) -> AnyRecord:
-    if text.startswith(_CHATTER):
-        return IGNORED
     if len(text) > TEXT_LIMIT:
         return UNKNOWN
     if _IGNORED_TEXT.match(text):

@@ -11,6 +11,8 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TypeVar
 
+import msgspec
+
 from pda.maillog.events import SUBSECOND, ZONED, Header
 
 _MONTHS = {m: n for n, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
@@ -77,6 +79,18 @@ _K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Who writes, as far as the header says."""
+
+    seconds: dict[str, int]
+    """When those seconds began that stamps in front of it name: µs since the epoch."""
+    grade: int
+    hostname: str
+    syslog_name: str
+    program: str
+    procid: int | None
+
+
 class HeaderReader:
     """Reads headers of one source: its zone for stamps without one, its mail host if they lack it.
 
@@ -87,60 +101,85 @@ class HeaderReader:
         self._zone = zone
         self._hostname = hostname
         self._hour = -1
-        self._widths = _SHORTEST_STAMP, _SHORTEST_STAMP
+        self._whole = self.width = _SHORTEST_STAMP
         """Of the last stamp: up to its seconds, and with its fraction."""
         self._seconds: dict[str, dict[str, int]] = {}
         """By zone, as it stands behind the stamp: when the second began that a stamp names."""
         self._minutes: dict[tuple[str, str, str | None, str | None], int] = {}
-        self._sources: dict[str, tuple[dict[str, int], int, str, str, str, int | None]] = {}
-        """By what stands between stamp and `]: `: its seconds, whether it has a zone, and who."""
+        self.origins: dict[str, Origin] = {}
+        """Those read before, by what stands between a stamp as wide as the last one and `]: `."""
+        self._tags: dict[str, Origin] = {}
+        """One of each, by the same without its process id."""
 
     def read(self, line: str, received_at: int) -> Header | None:
         """The header and text of a line; None where there is no header.
 
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
-        if received_at // _HOUR != self._hour:
-            self._forget(received_at // _HOUR)
+        self.begin(received_at)
         line = line.strip("\r\n\0")
         pri = _PRI.match(line) if line.startswith("<") else None
         if pri is not None:
             line = line[pri.end() :]
             if line.startswith("1 "):
                 return self._rfc5424(line, received_at)
-        return self._like_the_last(line, received_at) or self._legacy(
-            line, received_at, is_packet=pri is not None
-        )
-
-    def _like_the_last(self, line: str, received_at: int) -> Header | None:
-        """A line with a stamp as wide as that of the last one, of a source that was read before."""
-        whole, width = self._widths
+        width = self.width
         end = line.find("]: ", width)
-        source = self._sources.get(line[width:end])
-        if source is None:
+        origin = self.origins.get(line[width:end]) or self.another_process(line[width:end])
+        header = self.timed(line, origin, line[end + 3 :], received_at) if origin else None
+        return header or self._legacy(line, received_at, is_packet=pri is not None)
+
+    def another_process(self, key: str) -> Origin | None:
+        """The origin of this key where only its process id was not read before."""
+        tag, _, procid = key.rpartition("[")
+        known = self._tags.get(tag)
+        if known is None or not procid.isdecimal() or len(procid) > 10:
             return None
-        seconds, grade, hostname, syslog_name, program, procid = source
-        at = seconds.get(line[:whole])
-        if at is None and (at := self._new_second(line, seconds, received_at)) is None:
+        origin = msgspec.structs.replace(known, procid=int(procid))
+        _keep(self.origins, key, origin)
+        return origin
+
+    def begin(self, received_at: int) -> None:
+        """Before the first line that was received at that time."""
+        if received_at // _HOUR != self._hour:
+            # What time a stamp without zone or year stands for depends on it.
+            self._hour = received_at // _HOUR
+            self._seconds.clear()
+            self._minutes.clear()
+            self.origins.clear()
+            self._tags.clear()
+
+    def timed(self, line: str, origin: Origin, text: str, received_at: int) -> Header | None:
+        """The header of a line without PRI whose origin is known; None if it is not that simple."""
+        if text.startswith(_MORE_IN_TEXT):
             return None
+        whole, width = self._whole, self.width
+        at = origin.seconds.get(line[:whole])
+        if at is None and (at := self._new_second(line, origin.seconds, received_at)) is None:
+            return None
+        grade = origin.grade
         if width > whole:
             fraction = line[whole + 1 : width]
             if line[whole] != "." or not fraction.isdecimal():
                 return None
             at += int(fraction) * _SCALES[width - whole - 1]
             grade |= SUBSECOND
-        text = line[end + 3 :]
-        if text.startswith(_MORE_IN_TEXT):
-            return None
-        return Header(at, grade, hostname, syslog_name, program, procid, text)
+        hostname, syslog_name, program = origin.hostname, origin.syslog_name, origin.program
+        return Header(at, grade, hostname, syslog_name, program, origin.procid, text)
 
     def _new_second(self, line: str, seconds: dict[str, int], received_at: int) -> int | None:
-        whole, _ = self._widths
-        form = _form(line)
-        found = form.match(line) if form else None
-        if found is None or found.end("time") != whole:
-            return None
-        at = self._time(found, received_at)[0] // _SECOND * _SECOND
+        """When a second began that no stamp has named before; most minutes were named before."""
+        whole = self._whole
+        minute, second = seconds.get(line[: whole - 2]), line[whole - 2 : whole]
+        if minute is None or not second.isdecimal() or second > "59":
+            form = _form(line)
+            found = form.match(line) if form else None
+            if found is None or found.end("time") != whole:
+                return None
+            at = self._time(found, received_at)[0] // _SECOND * _SECOND
+            _keep(seconds, line[: whole - 2], at - min(int(second), 59) * _SECOND)
+        else:
+            at = minute + int(second) * _SECOND
         _keep(seconds, line[:whole], at)
         return at
 
@@ -152,19 +191,21 @@ class HeaderReader:
         # A fraction has at most six digits, else it is none of µs.
         if end < 0 or end + 3 != found.start("text") or width - whole > 7:
             return
-        self._widths = whole, width
+        self._whole, self.width = whole, width
         zone = line[width : max(map(found.end, _STAMP_PARTS))]
         seconds = self._seconds.setdefault(zone, {})
         _keep(seconds, line[:whole], header.at // _SECOND * _SECOND)
-        source = header.hostname, header.syslog_name, header.program, header.procid
-        _keep(self._sources, line[width:end], (seconds, header.grade & ZONED, *source))
-
-    def _forget(self, hour: int) -> None:
-        """What time a stamp without zone or year stands for depends on when it was received."""
-        self._hour = hour
-        self._seconds.clear()
-        self._minutes.clear()
-        self._sources.clear()
+        origin = Origin(
+            seconds,
+            header.grade & ZONED,
+            header.hostname,
+            header.syslog_name,
+            header.program,
+            header.procid,
+        )
+        _keep(self.origins, line[width:end], origin)
+        if header.procid is not None:
+            _keep(self._tags, line[width:end].rpartition("[")[0], origin)
 
     def _legacy(self, line: str, received_at: int, *, is_packet: bool) -> Header | None:
         form = _form(line)

@@ -173,7 +173,10 @@ def is_final(failure: Failure) -> bool:
 
 
 def _hold(conditions: _Conditions, evidence: Evidence) -> bool:
-    return all(matches(fact(evidence)) for fact, matches in conditions)
+    for fact, matches in conditions:  # noqa: SIM110 a generator costs a twentieth of a verdict
+        if not matches(fact(evidence)):
+            return False
+    return True
 
 
 def _verdict(rule: Rule | None, *, final: bool) -> Verdict:

@@ -1,0 +1,65 @@
+"""What commands do themselves while no service runs: the one writer is then this process.
+
+Owns how such a process runs and ends. Each function raises `ConfigError` and `StoreError`, also
+where another process writes already.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import trio
+
+from pda.apart import Process
+from pda.backfill import LogFile
+from pda.config import Settings
+from pda.importing import ImportState, Report
+from pda.reading import Wanted
+from pda.rooms import first_error, open_rooms, tune
+from pda.store.queries import UserRow
+
+
+def import_alone(
+    settings: Settings, files: Sequence[LogFile], wanted: Wanted, report: Report
+) -> list[ImportState]:
+    """Imports files while no service runs, until a signal."""
+
+    async def main() -> list[ImportState]:
+        signals = trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
+        with signals as received, open_rooms(settings) as rooms:
+            rooms.importer.process = process
+            interrupted = trio.Event()
+            async with trio.open_nursery() as nursery, trio.open_nursery() as writing:
+                nursery.start_soon(_obey, received, interrupted)
+                writing.start_soon(rooms.ingest.write)
+                await rooms.judge_history()
+                states = [
+                    await rooms.importer.import_file(file, wanted, report, interrupted)
+                    for file in files
+                ]
+                rooms.ingest.closing()
+                nursery.cancel_scope.cancel()
+            return states
+
+    tune()
+    process = Process.forked()  # while there is no thread yet
+    try:
+        return first_error(main)
+    finally:
+        process.end()
+
+
+async def _obey(signals: AsyncIterator[int], interrupted: trio.Event) -> None:
+    """The first one lets the import come to an end, a second one does not."""
+    async for _ in signals:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+
+def add_user_alone(settings: Settings, user: UserRow) -> None:
+    """Adds a user while no service runs."""
+    with open_rooms(settings) as rooms:
+        rooms.writer.add_user(user, time.time_ns() // 1000)

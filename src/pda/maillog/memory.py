@@ -1,0 +1,91 @@
+"""The queue entries that are remembered: a few as values, many more as octets.
+
+Owns how many of each, and the octets. The last used ones stay. An entry at rest takes a tenth of
+the room; whoever asks for it gets it as it was, with what follows from it derived anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeAlias
+
+import msgspec
+
+from pda.maillog.events import Attempt, EntryKey, Fact, Life, is_reusable
+
+_AWAKE = 4000
+
+_AtRest: TypeAlias = list[tuple[int, list[Fact], list[Attempt]]]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_AtRest).decode
+
+
+class Memory:
+    """Remembers the lives of up to `limit` queue entries; `derive` works out what is not kept."""
+
+    def __init__(self, limit: int, derive: Callable[[list[Life]], list[Life]]) -> None:
+        self._limit = limit
+        self._derive = derive
+        self._awake: dict[EntryKey, list[Life]] = {}
+        self._at_rest: dict[EntryKey, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._awake) + len(self._at_rest)
+
+    def __contains__(self, key: EntryKey) -> bool:
+        return key in self._awake or key in self._at_rest
+
+    def get(self, key: EntryKey) -> list[Life]:
+        """The lives of an entry, as far as it is remembered."""
+        lives = self._awake.get(key)
+        if lives is None and key in self._at_rest:
+            lives = self._awake[key] = self._wake(key)
+        return lives or []
+
+    def take(self, key: EntryKey) -> list[Life] | None:
+        """The lives of an entry, to be put back; None where it is not remembered."""
+        lives = self._awake.pop(key, None)
+        if lives is None and key in self._at_rest:
+            return self._wake(key)
+        return lives
+
+    def put(self, key: EntryKey, lives: list[Life]) -> None:
+        """Remembers an entry as the last used one."""
+        self._awake[key] = lives
+
+    def awake(self) -> Iterator[Life]:
+        """All lives that are values now."""
+        for lives in self._awake.values():
+            yield from lives
+
+    def settle(self) -> None:
+        """Puts to rest, or forgets, what is too much. Each life has its row in the store by now."""
+        most_awake = min(_AWAKE, self._limit)
+        for key in list(islice(self._awake, max(len(self._awake) - most_awake, 0))):
+            self._at_rest[key] = _encode(_at_rest(self._awake.pop(key)))
+        surplus = len(self) - self._limit
+        for key in list(islice(self._at_rest, max(surplus, 0))):
+            del self._at_rest[key]
+
+    def clear(self) -> None:
+        """Forgets every entry."""
+        self._awake.clear()
+        self._at_rest.clear()
+
+    def _wake(self, key: EntryKey) -> list[Life]:
+        reusable, lives = is_reusable(key[1]), []
+        for number, facts, attempts in _decode(self._at_rest.pop(key)):
+            life = Life(*key, facts={}, attempts={}, entry_id=number)
+            life.facts = {fact.key(reusable=reusable): fact for fact in facts}
+            life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in attempts}
+            lives.append(life)
+        return self._derive(lives)
+
+
+def _at_rest(lives: list[Life]) -> _AtRest:
+    return [
+        (life.entry_id, list(life.facts.values()), list(life.attempts.values()))
+        for life in lives
+        if life.facts or life.attempts
+    ]
