@@ -30,7 +30,7 @@ from tests.test_ingest import (
     silent,
 )
 
-__all__ = ["folder", "importer", "store"]  # fixtures
+__all__ = ["folder", "importer"]  # fixtures
 
 
 # --- The same events in other forms --------------------------------------------------------------
