@@ -170,7 +170,8 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
     ):
         return "", IGNORED
     queue_id, _, tail = text.partition(": ")
-    if not _is_id(queue_id) or queue_id in _NOT_IDS:
+    usual = queue_id.isalnum() and len(queue_id) > 5 and queue_id.isascii()
+    if not (usual or _ID.fullmatch(queue_id)) or queue_id in _NOT_IDS:
         return "", _without_id(text)
     if len(text) > TEXT_LIMIT:
         return queue_id, UNKNOWN
@@ -189,10 +190,6 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
 def _unread(tail: str) -> AnyRecord:
     word = _WORD.match(tail)
     return IGNORED if word and word[0] in _IGNORED_KEYWORDS else UNKNOWN
-
-
-def _is_id(text: str) -> bool:
-    return (len(text) > 5 and text.isalnum() and text.isascii()) or _ID.fullmatch(text) is not None
 
 
 def is_postfix(program: str, syslog_name: str) -> bool:

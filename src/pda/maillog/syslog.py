@@ -82,8 +82,8 @@ _T = TypeVar("_T")
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """Who writes, as far as the header says."""
 
-    seconds: dict[str, int]
-    """When those seconds began that stamps in front of it name: µs since the epoch."""
+    minutes: dict[str, int]
+    """When those minutes began that stamps in front of it name: µs since the epoch."""
     grade: int
     hostname: str
     syslog_name: str
@@ -103,8 +103,8 @@ class HeaderReader:
         self._hour = -1
         self._whole = self.width = _SHORTEST_STAMP
         """Of the last stamp: up to its seconds, and with its fraction."""
-        self._seconds: dict[str, dict[str, int]] = {}
-        """By zone, as it stands behind the stamp: when the second began that a stamp names."""
+        self._stamps: dict[str, dict[str, int]] = {}
+        """By zone, as it stands behind the stamp: when the minute began that a stamp names."""
         self._minutes: dict[tuple[str, str, str | None, str | None], int] = {}
         self.origins: dict[str, Origin] = {}
         """Those read before, by what stands between a stamp as wide as the last one and `]: `."""
@@ -144,7 +144,7 @@ class HeaderReader:
         if received_at // _HOUR != self._hour:
             # What time a stamp without zone or year stands for depends on it.
             self._hour = received_at // _HOUR
-            self._seconds.clear()
+            self._stamps.clear()
             self._minutes.clear()
             self.origins.clear()
             self._tags.clear()
@@ -154,10 +154,13 @@ class HeaderReader:
         if text.startswith(_MORE_IN_TEXT):
             return None
         whole, width = self._whole, self.width
-        at = origin.seconds.get(line[:whole])
-        if at is None and (at := self._new_second(line, origin.seconds, received_at)) is None:
+        second = line[whole - 2 : whole]
+        if not second.isdecimal() or second > "59":
             return None
-        grade = origin.grade
+        minute = origin.minutes.get(line[: whole - 2])
+        if minute is None and (minute := self._new_minute(line, origin, received_at)) is None:
+            return None
+        at, grade = minute + int(second) * _SECOND, origin.grade
         if width > whole:
             fraction = line[whole + 1 : width]
             if line[whole] != "." or not fraction.isdecimal():
@@ -167,21 +170,17 @@ class HeaderReader:
         hostname, syslog_name, program = origin.hostname, origin.syslog_name, origin.program
         return Header(at, grade, hostname, syslog_name, program, origin.procid, text)
 
-    def _new_second(self, line: str, seconds: dict[str, int], received_at: int) -> int | None:
-        """When a second began that no stamp has named before; most minutes were named before."""
+    def _new_minute(self, line: str, origin: Origin, received_at: int) -> int | None:
+        """When the minute began that a stamp names, if the stamp is as wide as the last one."""
         whole = self._whole
-        minute, second = seconds.get(line[: whole - 2]), line[whole - 2 : whole]
-        if minute is None or not second.isdecimal() or second > "59":
-            form = _form(line)
-            found = form.match(line) if form else None
-            if found is None or found.end("time") != whole:
-                return None
-            at = self._time(found, received_at)[0] // _SECOND * _SECOND
-            _keep(seconds, line[: whole - 2], at - min(int(second), 59) * _SECOND)
-        else:
-            at = minute + int(second) * _SECOND
-        _keep(seconds, line[:whole], at)
-        return at
+        form = _form(line)
+        found = form.match(line) if form else None
+        if found is None or found.end("time") != whole:
+            return None
+        second = self._time(found, received_at)[0] // _SECOND * _SECOND
+        minute = second - int(line[whole - 2 : whole]) * _SECOND
+        _keep(origin.minutes, line[: whole - 2], minute)
+        return minute
 
     def _remember(self, found: re.Match[str], header: Header) -> None:
         """For the next line with such a stamp, and of this host and process."""
@@ -189,14 +188,15 @@ class HeaderReader:
         width = found.end("fraction") if found["fraction"] else whole
         end = line.find("]: ", width)
         # A fraction has at most six digits, else it is none of µs.
-        if end < 0 or end + 3 != found.start("text") or width - whole > 7:
+        second = int(line[whole - 2 : whole])
+        if end < 0 or end + 3 != found.start("text") or width - whole > 7 or second > 59:
             return
         self._whole, self.width = whole, width
         zone = line[width : max(map(found.end, _STAMP_PARTS))]
-        seconds = self._seconds.setdefault(zone, {})
-        _keep(seconds, line[:whole], header.at // _SECOND * _SECOND)
+        minutes = self._stamps.setdefault(zone, {})
+        _keep(minutes, line[: whole - 2], header.at // _SECOND * _SECOND - second * _SECOND)
         origin = Origin(
-            seconds,
+            minutes,
             header.grade & ZONED,
             header.hostname,
             header.syslog_name,
