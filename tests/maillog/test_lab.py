@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pda.maillog.events import Event, address_key
@@ -166,6 +166,7 @@ def shuffled(seed: int, whole: list[Event]) -> list[Event]:
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, 2**32), st.integers(0, 4000), st.booleans(), st.sampled_from(FORMATS))
+@example(seed=454, cut=463, later_first=True, form="rfc3339")  # a Message-ID comes last of all
 def test_any_interleaving_and_any_cut(
     tmp_path_factory: pytest.TempPathFactory,
     reference: Store,

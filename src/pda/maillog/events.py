@@ -409,8 +409,8 @@ class Summary(msgspec.Struct, frozen=True, gc=False, array_like=True):
     stopped: tuple[Stop, ...] = ()
     origins: tuple[tuple[str, bool], ...] = ()
     """Queue ids of which this entry says that it continues them, and whether by a requeue."""
-    from_inside: bool = False
-    """Another host or service of ours may have handed the message in."""
+    shares_message: bool = False
+    """Another entry of ours may have the same message: it came from inside, or was requeued."""
 
     @property
     def goes_on(self) -> bool:

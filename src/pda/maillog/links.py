@@ -13,7 +13,7 @@ from pda.maillog.events import Attempt, EntryKey, Life, Wanted
 from pda.maillog.memory import Memory
 
 _MOST_HOSTS = 50
-_MOST_EXPECTED = 50_000
+_MOST_NAMED = 50_000
 
 
 class Touched:
@@ -37,6 +37,9 @@ class Links:
     def __init__(self, entries: Memory) -> None:
         self._entries = entries
         self._expected: dict[str, tuple[EntryKey, ...]] = {}
+        """Who has named a queue id as that by which its message goes on."""
+        self._claimed: dict[str, tuple[EntryKey, ...]] = {}
+        """Who has named a queue id as that whose message it continues."""
         self._hosts: dict[str, None] = {}
 
     def wanted(self, touched: Sequence[Touched]) -> Wanted:
@@ -46,19 +49,23 @@ class Links:
             life, summary = one.life, one.summary
             self._hosts.setdefault(life.host)
             for queue_id, internal in one.names:
-                self._expect(queue_id, life)
+                _note(self._expected, queue_id, life)
                 if internal:
                     keys.add((life.host, queue_id))
-            if one.named and summary.from_inside and life.queue_id not in self._expected:
+            for queue_id, _ in summary.origins:
+                _note(self._claimed, queue_id, life)
+            if one.named and summary.shares_message and life.queue_id not in self._expected:
                 message_ids.add(summary.message_id)
                 keys |= {(life.host, queue_id) for queue_id, _ in summary.origins}
         self._bound()
         return Wanted({key for key in keys if key not in self._entries}, message_ids)
 
     def expect(self, life: Life) -> None:
-        """Notes which entries this one names, which may come."""
+        """Notes which entries one out of the store names."""
         for queue_id, _ in chain.named_by(life.attempts.values()):
-            self._expect(queue_id, life)
+            _note(self._expected, queue_id, life)
+        for queue_id, _ in life.summary.origins if life.summary else ():
+            _note(self._claimed, queue_id, life)
 
     def find(self, touched: Sequence[Touched]) -> list[Life]:
         """Links these lives with others; all lives of which that says something new."""
@@ -89,16 +96,17 @@ class Links:
     def forget_all(self) -> None:
         """Expects nothing any more."""
         self._expected.clear()
-
-    def _expect(self, queue_id: str, parent: Life) -> None:
-        key, known = (parent.host, parent.queue_id), self._expected.get(queue_id, ())
-        if key not in known:
-            self._expected[queue_id] = (*known, key)
+        self._claimed.clear()
 
     def _as_parent(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
         for queue_id, _ in one.names:
             for child in self._anywhere(queue_id):
                 yield one.life, child, False
+        for key in self._claimed.get(one.life.queue_id, ()) if one.named else ():
+            for child in self._entries.get(key):
+                for queue_id, requeued in child.summary.origins if child.summary else ():
+                    if queue_id == one.life.queue_id:
+                        yield one.life, child, requeued
 
     def _as_child(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
         life = one.life
@@ -117,6 +125,16 @@ class Links:
             yield from self._entries.get((host, queue_id))
 
     def _bound(self) -> None:
-        for bounded, limit in ((self._expected, _MOST_EXPECTED), (self._hosts, _MOST_HOSTS)):
+        for bounded, limit in (
+            (self._expected, _MOST_NAMED),
+            (self._claimed, _MOST_NAMED),
+            (self._hosts, _MOST_HOSTS),
+        ):
             for key in list(islice(bounded, max(len(bounded) - limit, 0))):
                 del bounded[key]
+
+
+def _note(named: dict[str, tuple[EntryKey, ...]], queue_id: str, by: Life) -> None:
+    key, known = (by.host, by.queue_id), named.get(queue_id, ())
+    if key not in known:
+        named[queue_id] = (*known, key)

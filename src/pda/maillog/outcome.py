@@ -92,7 +92,7 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
         requeued=any(record.requeued for record in handed_on),
         stopped=_stopped(seen),
         origins=(*_origins(connected), *((p.orig_id, True) for p in pickups if p.orig_id)),
-        from_inside=any(map(_is_from_inside, connected)) or any(p.orig_id for p in pickups),
+        shares_message=_is_one_of_several(connected, pickups, seen),
     )
 
 
@@ -102,8 +102,15 @@ def _origins(connected: Iterable[Connected]) -> Iterator[tuple[str, bool]]:
             yield record.orig_queue_id, False
 
 
-def _is_from_inside(connected: Connected) -> bool:
-    return bool(connected.orig_queue_id) or is_internal(f"[{connected.client_ip}]")
+def _is_one_of_several(
+    connected: Iterable[Connected], pickups: Iterable[Pickup], seen: _Seen
+) -> bool:
+    """Whether another entry of ours may have the same message."""
+    return (
+        any(one.orig_queue_id or is_internal(f"[{one.client_ip}]") for one in connected)
+        or any(one.orig_id for one in pickups)
+        or any(one.operation == "requeued" for one in _said(seen, QueueOperation))
+    )
 
 
 @lru_cache(4096)
