@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pda.maillog.events import SUBSECOND, ZONED, Header
+from pda.maillog.pipeline import Pipeline
 from pda.maillog.syslog import HeaderReader
+from tests.support import RULES
 
 PRAGUE = ZoneInfo("Europe/Prague")
 
@@ -161,3 +163,20 @@ def test_what_a_reader_remembers_changes_no_answer(line: str, at: int, cut: int,
     changed = line[:at] + put + line[at + cut :]
     for one in (changed, line, changed):
         assert warm.read(one, 0) == HeaderReader(PRAGUE).read(one, 0)
+
+
+@given(
+    st.sampled_from(USUAL),
+    st.integers(0, 60),
+    st.integers(0, 3),
+    st.text(" .:,[]<>0/TZ+-x", max_size=3),
+)
+def test_lines_in_a_row_say_what_each_says_alone(line: str, at: int, cut: int, put: str) -> None:
+    """The pipeline looks at known origins first, and at stamps only where it has to."""
+    text = "4jXPlN1VQlzJbSD: removed"
+    usual = [one.replace(": T", f": {text}").encode() for one in USUAL]
+    changed = (line[:at] + put + line[at + cut :]).replace(": T", f": {text}").encode()
+    source = Pipeline(RULES).source(PRAGUE)
+    source.read(usual, 0)
+    for one in (changed, line.encode(), changed):
+        assert source.read([one], 0) == Pipeline(RULES).source(PRAGUE).read([one], 0)

@@ -205,7 +205,7 @@ class Source:
             end = rest.find("]: ", width)
             key, text = rest[width:end], rest[end + 3 :]
             origin = headers.origins.get(key) or headers.another_process(key)
-            if origin is not None and text[-1:] not in _ENDS:
+            if origin is not None and end >= 0 and text[-1:] not in _ENDS:
                 queue_id, record = read_record(text, origin.program, origin.syslog_name)
                 if record is postfix.IGNORED:
                     programs.append(origin.program)

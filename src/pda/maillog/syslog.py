@@ -125,7 +125,8 @@ class HeaderReader:
                 return self._rfc5424(line, received_at)
         width = self.width
         end = line.find("]: ", width)
-        origin = self.origins.get(line[width:end]) or self.another_process(line[width:end])
+        key = line[width:end] if end >= 0 else ""
+        origin = self.origins.get(key) or self.another_process(key)
         header = self.timed(line, origin, line[end + 3 :], received_at) if origin else None
         return header or self._legacy(line, received_at, is_packet=pri is not None)
 
