@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from pda import config, rulebook
+from pda import config, rulebook, shipped
 from pda.config import ConfigError, RuleSettings
 from pda.maillog import bounce
 from pda.maillog.events import Failure
@@ -229,4 +229,4 @@ def test_settings_that_cannot_work(tmp_path: Path, lines: str, said: str) -> Non
 
 
 def test_the_list_that_comes_with_pda_has_no_mistakes() -> None:
-    assert bounce.check(read_list(RuleSettings()), rulebook.schema()) == []
+    assert bounce.check(read_list(RuleSettings()), shipped.rule_schema()) == []

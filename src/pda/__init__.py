@@ -51,6 +51,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     bindings.py           who may claim which client id, as the correlator takes it
     rooms.py              the parts that write, under one lock
     alone.py              what commands do themselves while no service runs
+    shipped.py            the rule list that comes with pda
     rulebook.py           the rules in force: where their list comes from; what is asked of them
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters

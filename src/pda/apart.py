@@ -20,7 +20,7 @@ from typing import BinaryIO, NoReturn, TypeVar
 
 import msgspec
 
-from pda import config
+from pda import config, shipped
 from pda.backfill import BackfillError, LogFile
 from pda.bindings import client_rules
 from pda.maillog import bounce
@@ -204,6 +204,7 @@ def _serve(jobs: BinaryIO, frames: BinaryIO) -> NoReturn:
     """Reads files until nobody has another one, or wants the rest; the process ends here."""
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for whoever gives the jobs
         signal.signal(number, signal.SIG_IGN)
+    _rules(shipped.rule_list())  # most likely wanted; there is time until the first job comes
     encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Job).decode
     with suppress(BrokenPipeError):
         while length := jobs.read(_LENGTH.size):

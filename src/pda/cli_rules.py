@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 import msgspec
 
-from pda import config, orders, output
+from pda import config, orders, output, shipped
 from pda.cli_shared import key_of, one_sentence, replies
 from pda.config import ConfigError, Settings
 from pda.maillog import bounce
@@ -22,7 +22,7 @@ from pda.maillog.bounce import proof
 from pda.maillog.bounce.rules import MAX_BYTES
 from pda.maillog.events import Failure
 from pda.orders import ReloadRules
-from pda.rulebook import RuleBook, schema
+from pda.rulebook import RuleBook
 from pda.store.database import Connection, open_reader
 
 _T = TypeVar("_T")
@@ -114,7 +114,7 @@ def check(file: Path) -> None:
 
     Example: pda rules check conf/bounce-rules.xml
     """
-    mistakes = bounce.check(_read(file), schema())
+    mistakes = bounce.check(_read(file), shipped.rule_schema())
     for mistake in mistakes:
         click.echo(f"{file}:{mistake.line}: {mistake.text}")
     if mistakes:

@@ -22,13 +22,13 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from pda import shipped
 from pda.config import ConfigError, RuleSettings
 from pda.maillog import bounce
 from pda.maillog.bounce import proof
@@ -179,15 +179,10 @@ def _substitute(settings: RuleSettings, copy: Path) -> tuple[str, Edition]:
     return _BUILT_IN, _read(RuleSettings())
 
 
-def schema() -> bytes:
-    """The RELAX NG schema of rule lists."""
-    return files("pda").joinpath("data", "bounce-rules.rng").read_bytes()
-
-
 def read_list(settings: RuleSettings) -> bytes:
     """The list's bytes, wherever it lies; raises `ConfigError`."""
     if not settings.file:
-        return files("pda").joinpath("data", "bounce-rules.xml").read_bytes()
+        return shipped.rule_list()
     try:
         if _is_address(settings):
             return _fetch(_request(settings))

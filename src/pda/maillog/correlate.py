@@ -19,11 +19,14 @@ from pda.maillog.events import (
     Attempt,
     AttemptKey,
     Change,
+    Connected,
     EntryKey,
     Event,
     Fact,
     Life,
+    MessageId,
     Outcome,
+    Pickup,
     QueueActive,
     Summary,
     Told,
@@ -46,6 +49,7 @@ from pda.maillog.rejudge import Classify, rejudge_life
 # Zones differ by multiples of a quarter of an hour, here in ms.
 _QUARTER = 900_000
 _MOST_FACTS = 500
+_BEGINNINGS = frozenset([Connected, MessageId, Pickup])
 
 _Outcomes: TypeAlias = list[tuple[str, Outcome]]
 
@@ -267,8 +271,13 @@ def gather(events: Iterable[Event]) -> list[Told]:
 
 
 def work_out(told: Iterable[Told], clients: ClientRules) -> None:
-    """Notes what follows from each by itself, where it is surely about one message."""
+    """Notes what follows from each by itself, where it is surely about one message.
+
+    What says nothing of a beginning is likely about an entry that is known already.
+    """
     for one in told:
+        if not any(type(fact.record) in _BEGINNINGS for fact in one.facts):
+            continue
         if is_reusable(one.queue_id):
             settled = settle_zones(one.said)
             if len(life_starts(settled)) > 1 or any(
