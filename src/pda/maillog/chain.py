@@ -16,7 +16,6 @@ from pda.maillog.events import (
     HandedOn,
     Life,
     TakenOver,
-    is_reusable,
 )
 from pda.maillog.outcome import is_internal, named_queue_id
 
@@ -72,11 +71,10 @@ def _is_circle(parent: Life, child: Life) -> bool:
 
 
 def _note(life: Life, fact: Fact) -> bool:
-    key = fact.key(reusable=is_reusable(life.queue_id))
-    known = life.facts.get(key)
+    known = life.facts.like(fact)
     if known is not None and known.record == fact.record:
         return False
-    life.facts[key] = fact
+    life.facts.add(fact)
     return True
 
 

@@ -23,6 +23,7 @@ from pda.maillog.events import (
     EntryKey,
     Event,
     Fact,
+    Facts,
     Life,
     MessageId,
     Outcome,
@@ -166,11 +167,10 @@ class Correlator:
     ) -> list[Change]:
         """Adds to one life, which may have `lost` facts to another; at most one change."""
         facts, attempts = lost, {}
-        reusable = is_reusable(life.queue_id)
         had = len(life.attempts) + len(gone)
         for said in new:
             if isinstance(said, Fact):
-                facts |= add_fact(life, said, reusable=reusable)
+                facts |= add_fact(life, said)
             elif (attempt := add_attempt(life, said)) is not None:
                 attempts[attempt.digest, attempt.copy] = attempt
         if not (facts or attempts or gone):
@@ -218,7 +218,9 @@ class Correlator:
                 return self._begin(_told(key, new))
             return lives, self._take(lives[0], new, gone=[])
         homes = _homes(old, starts, lives)
-        result = [homes.get(n) or Life(*key, facts={}, attempts={}) for n in range(len(starts))]
+        result = [
+            homes.get(n) or Life(*key, facts=Facts(key[1]), attempts={}) for n in range(len(starts))
+        ]
         coming: list[list[Fact | Attempt]] = [[] for _ in starts]
         leaving: dict[int, list[Attempt]] = {}
         losing: set[int] = set()
@@ -286,23 +288,24 @@ def work_out(told: Iterable[Told], clients: ClientRules) -> None:
                 continue
         life = begun(one, clients)
         assert life.summary is not None
-        one.facts, one.attempts = list(life.facts.values()), list(life.attempts.values())
+        one.packed, one.packed_facts = life.facts.packed(), len(life.facts)
+        one.facts, one.attempts = [], list(life.attempts.values())
         one.alone = Alone(life.summary, life.outcomes)
 
 
 def begun(told: Told, clients: ClientRules) -> Life:
     """What this by itself says of a queue entry."""
-    life = Life(told.host, told.queue_id, facts={}, attempts={})
-    reusable = is_reusable(told.queue_id)
+    life = Life(told.host, told.queue_id, Facts(told.queue_id, told.packed), attempts={})
+    if told.alone is not None:
+        life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in told.attempts}
+        life.summary, life.outcomes = told.alone.summary, told.alone.outcomes
+        return life
     for fact in told.facts:
-        add_fact(life, fact, reusable=reusable)
+        add_fact(life, fact)
     for attempt in told.attempts:
         add_attempt(life, attempt)
-    if told.alone is None:
-        life.summary = summarise(life, clients)
-        life.outcomes = all_outcomes(life, life.summary)
-    else:
-        life.summary, life.outcomes = told.alone.summary, told.alone.outcomes
+    life.summary = summarise(life, clients)
+    life.outcomes = all_outcomes(life, life.summary)
     return life
 
 
@@ -310,15 +313,15 @@ def _told(key: EntryKey, said: Iterable[Fact | Attempt]) -> Told:
     return gather(Event(*key, one) for one in said)[0]
 
 
-def add_fact(life: Life, fact: Fact, *, reusable: bool) -> bool:
+def add_fact(life: Life, fact: Fact) -> bool:
     """Adds a fact to a life; whether that changed what is known."""
-    key, facts = fact.key(reusable=reusable), life.facts
-    known = facts.get(key)
+    facts = life.facts
+    known = facts.like(fact)
     if known is not None and not _finer(fact, known):
         return False
     if known is None and len(facts) >= _MOST_FACTS and isinstance(fact.record, QueueActive):
         return False
-    facts[key] = fact
+    facts.add(fact)
     return True
 
 
@@ -380,7 +383,7 @@ def _homes(
 
 def _remove(life: Life, said: Fact | Attempt) -> None:
     if isinstance(said, Fact):
-        life.facts.pop(said.key(reusable=is_reusable(life.queue_id)), None)
+        life.facts.remove(said)
     else:
         life.attempts.pop((said.digest, said.copy), None)
 

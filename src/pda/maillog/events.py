@@ -1,12 +1,13 @@
 """The vocabulary: what a log line can say, and what is known of a message.
 
 Owns the values that travel from the socket to the answer. Imports nothing of ours and knows
-neither bytes, sockets, clocks nor SQL. All times are microseconds since the epoch, UTC.
+neither sockets, clocks nor SQL. All times are microseconds since the epoch, UTC.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from enum import IntEnum
 from typing import Literal, TypeAlias
@@ -435,11 +436,68 @@ class Told(msgspec.Struct, gc=False, array_like=True):
     attempts: list[Attempt]
     alone: Alone | None = None
     """Where it was worked out already."""
+    packed: bytes = b""
+    """Then the facts are in here, see `pack_facts`."""
+    packed_facts: int = 0
 
     @property
     def said(self) -> list[Fact | Attempt]:
         """All of it."""
-        return [*self.facts, *self.attempts]
+        facts = unpack_facts(self.packed) if self.packed else self.facts
+        return [*facts, *self.attempts]
+
+    @property
+    def events(self) -> int:
+        """How many lines said it."""
+        return len(self.facts) + self.packed_facts + len(self.attempts)
+
+
+class Facts:
+    """The facts of a life by their keys; those that come packed are unpacked when needed."""
+
+    __slots__ = ("_by_key", "_octets", "_reusable")
+
+    def __init__(self, queue_id: str, octets: bytes = b"") -> None:
+        self._reusable = is_reusable(queue_id)
+        self._octets = octets
+        self._by_key: dict[FactKey, Fact] | None = None if octets else {}
+
+    def __len__(self) -> int:
+        return len(self._opened())
+
+    def add(self, fact: Fact) -> None:
+        """Adds a fact, in the place of one with the same key."""
+        self._changed()[self.key(fact)] = fact
+
+    def like(self, fact: Fact) -> Fact | None:
+        """The one with the same key."""
+        return self._opened().get(self.key(fact))
+
+    def remove(self, fact: Fact) -> None:
+        """Removes the one with the same key, if there is one."""
+        self._changed().pop(self.key(fact), None)
+
+    def values(self) -> Collection[Fact]:
+        """All of them."""
+        return self._opened().values()
+
+    def packed(self) -> bytes:
+        """All of them as octets."""
+        return self._octets or pack_facts(self.values())
+
+    def key(self, fact: Fact) -> FactKey:
+        """By what a fact is known within its life."""
+        return fact.key(reusable=self._reusable)
+
+    def _changed(self) -> dict[FactKey, Fact]:
+        by_key = self._opened()
+        self._octets = b""
+        return by_key
+
+    def _opened(self) -> dict[FactKey, Fact]:
+        if self._by_key is None:
+            self._by_key = {self.key(fact): fact for fact in unpack_facts(self._octets)}
+        return self._by_key
 
 
 class Life(msgspec.Struct):
@@ -447,7 +505,7 @@ class Life(msgspec.Struct):
 
     host: str
     queue_id: str
-    facts: dict[FactKey, Fact]
+    facts: Facts
     attempts: dict[AttemptKey, Attempt]
     entry_id: int = 0
     """Its row in the store; 0 before it has one."""
@@ -495,6 +553,16 @@ class Change(msgspec.Struct, frozen=True):
     """As compared, of whom nothing was known before."""
     named: bool = False
     """Whether its Message-ID has just become known."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+unpack_facts = msgspec.msgpack.Decoder(list[Fact]).decode
+"""Facts out of octets."""
+
+
+def pack_facts(facts: Iterable[Fact]) -> bytes:
+    """Facts as octets."""
+    return _encode(list(facts))
 
 
 # Short ids are `%05X` microseconds + `%lX` inode (global/mail_queue.c): no other alphabet has only

@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 import msgspec
 
-from pda.maillog.events import Attempt, EntryKey, Fact, Life, is_reusable
+from pda.maillog.events import Attempt, EntryKey, Facts, Life
 
 _AWAKE = 4000
 
-_AtRest: TypeAlias = list[tuple[int, list[Fact], list[Attempt]]]
+_AtRest: TypeAlias = list[tuple[int, bytes, list[Attempt]]]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_AtRest).decode
 
@@ -74,10 +74,9 @@ class Memory:
         self._at_rest.clear()
 
     def _wake(self, key: EntryKey) -> list[Life]:
-        reusable, lives = is_reusable(key[1]), []
+        lives = []
         for number, facts, attempts in _decode(self._at_rest.pop(key)):
-            life = Life(*key, facts={}, attempts={}, entry_id=number)
-            life.facts = {fact.key(reusable=reusable): fact for fact in facts}
+            life = Life(*key, facts=Facts(key[1], facts), attempts={}, entry_id=number)
             life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in attempts}
             lives.append(life)
         return self._derive(lives)
@@ -85,7 +84,7 @@ class Memory:
 
 def _at_rest(lives: list[Life]) -> _AtRest:
     return [
-        (life.entry_id, list(life.facts.values()), list(life.attempts.values()))
+        (life.entry_id, life.facts.packed(), list(life.attempts.values()))
         for life in lives
-        if life.facts or life.attempts
+        if life.entry_id
     ]

@@ -6,13 +6,9 @@ half of them; its number stands in front, and a dictionary is never changed once
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.resources import files
 
-import msgspec
 import zstandard
-
-from pda.maillog.events import Fact
 
 _NUMBER = b"\x01"
 _MOST_OCTETS = 64 * 1024 * 1024
@@ -34,14 +30,12 @@ class PackedFacts:
         self._unpack = zstandard.ZstdDecompressor(
             dict_data=dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS
         ).decompress
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(list[Fact]).decode
 
-    def pack(self, facts: Sequence[Fact]) -> bytes:
-        """The octets for a row."""
-        return _NUMBER + self._pack(self._encode(facts))
+    def pack(self, facts: bytes) -> bytes:
+        """The octets for a row; see `pda.maillog.events.pack_facts`."""
+        return _NUMBER + self._pack(facts)
 
-    def unpack(self, octets: object) -> list[Fact]:
-        """The facts in the octets of a row."""
+    def unpack(self, octets: object) -> bytes:
+        """The facts in the octets of a row, as octets."""
         assert isinstance(octets, bytes)
-        return self._decode(self._unpack(octets[1:], max_output_size=_MOST_OCTETS))
+        return self._unpack(octets[1:], max_output_size=_MOST_OCTETS)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from pda.maillog.events import Attempt, Delivery, EntryKey, Life, is_reusable
+from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life
 from pda.store.database import Connection, Value
 from pda.store.names import number_of
 from pda.store.rows import Rows
@@ -66,14 +66,9 @@ class StoredLives:
                 some,
             ).fetchall()
             for entry_id, host_id, queue_id, facts in rows:
-                host, reusable = (
-                    self._rows.hosts.name(number_of(host_id)),
-                    is_reusable(str(queue_id)),
-                )
-                life = Life(host, str(queue_id), {}, {}, entry_id=number_of(entry_id))
-                life.facts = {
-                    fact.key(reusable=reusable): fact for fact in self._rows.facts.unpack(facts)
-                }
+                host = self._rows.hosts.name(number_of(host_id))
+                known = Facts(str(queue_id), self._rows.facts.unpack(facts))
+                life = Life(host, str(queue_id), known, {}, entry_id=number_of(entry_id))
                 yield life
 
     def _with_attempts(self, found: Iterable[Life]) -> dict[int, Life]:

@@ -81,7 +81,7 @@ class Rows:
             summary.expired_at,
             summary.removed_at,
             summary.origin,
-            bytearray(self.facts.pack(list(life.facts.values()))),
+            bytearray(self.facts.pack(life.facts.packed())),
         )
 
     def attempt(self, batch: Batch, number: int, attempt: Attempt) -> Row:
