@@ -16,10 +16,11 @@ import trio.testing
 import zstandard
 
 from pda import config
+from pda.apart import Task
 from pda.backfill import open_log, open_stream
 from pda.importing import KNOWN, Importer, ImportState
 from pda.ingest import Ingest
-from pda.maillog.pipeline import Pipeline
+from pda.maillog.pipeline import Hosts, Pipeline
 from pda.reading import Wanted
 from pda.store import imports as stored
 from pda.store.imports import Import
@@ -420,4 +421,19 @@ async def test_what_a_stream_has_said_is_stored_while_it_is_silent(
     file.close()
     (state,) = importer.states
     assert (state.lines, state.interrupted) == (3, True)
+    assert imports(store) == []
+
+
+async def test_a_reading_process_that_ends_is_told(store: Store, tmp_path: Path) -> None:
+    """Here by a rule list that it cannot read."""
+    ingest = Ingest(Pipeline(RULES), store.writer, config.zone)
+    task = Task(b"<bounces>", Hosts(), config.ClientSettings())
+    importer = Importer(ingest, store.writer.find_imports, config.zone, lambda: task, 0)
+    file = logged(tmp_path, b"\n".join(LIFE) + b"\n")
+    async with running(ingest):
+        state = await importer.import_file(file, UTC, silent)
+    file.close()
+    assert state.error == (
+        f"{file.name}: the process that reads it has ended; import it again for the rest"
+    )
     assert imports(store) == []
