@@ -28,6 +28,7 @@ from pda.maillog.correlate import work_out
 from pda.maillog.pipeline import Hosts, Pipeline, Tally
 from pda.reading import FileReader, Part, Wanted
 from pda.store.imports import Import
+from pda.store.terms import terms_of
 
 _LENGTH = struct.Struct(">I")
 _T = TypeVar("_T")
@@ -229,7 +230,7 @@ def _frames(job: Job) -> Iterator[Frame]:
     try:
         for chunk in reader.chunks():
             part = reader.parse(chunk)
-            work_out(part.told, clients)
+            work_out(part.told, clients, terms_of)
             tally, pipeline.tally = pipeline.tally, Tally()
             yield Frame(tally, part)
     except BackfillError as problem:

@@ -130,7 +130,7 @@ class WriterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[writer]`"""
 
     batch_lines: int = 5000
-    open_entries: int = 100_000
+    open_entries: int = 30_000
 
 
 class BackfillSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

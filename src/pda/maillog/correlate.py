@@ -7,11 +7,12 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
 
+from pda.maillog import chain
 from pda.maillog.clients import ClientRules
 from pda.maillog.events import (
     SUBSECOND,
@@ -148,7 +149,8 @@ class Correlator:
         """The first that is said of a queue entry."""
         life = begun(told, self._clients)
         attempts = list(life.attempts.values())
-        self._touched.append(Touched(life, attempts, named=True))
+        names = told.alone.names if told.alone else None
+        self._touched.append(Touched(life, attempts, named=True, names=names))
         change = Change(
             life=life,
             summary=True,
@@ -159,6 +161,7 @@ class Correlator:
             added=len(attempts),
             recipients=list(life.outcomes),
             named=True,
+            terms=told.alone.terms if told.alone else [],
         )
         return [life], [change]
 
@@ -272,7 +275,11 @@ def gather(events: Iterable[Event]) -> list[Told]:
     return list(found.values())
 
 
-def work_out(told: Iterable[Told], clients: ClientRules) -> None:
+def work_out(
+    told: Iterable[Told],
+    clients: ClientRules,
+    terms_of: Callable[[Summary, Iterable[str]], list[int]],
+) -> None:
     """Notes what follows from each by itself, where it is surely about one message.
 
     What says nothing of a beginning is likely about an entry that is known already.
@@ -290,7 +297,8 @@ def work_out(told: Iterable[Told], clients: ClientRules) -> None:
         assert life.summary is not None
         one.packed, one.packed_facts = life.facts.packed(), len(life.facts)
         one.facts, one.attempts = [], list(life.attempts.values())
-        one.alone = Alone(life.summary, life.outcomes)
+        names = chain.named_by(one.attempts)
+        one.alone = Alone(life.summary, life.outcomes, names, terms_of(life.summary, life.outcomes))
 
 
 def begun(told: Told, clients: ClientRules) -> Life:

@@ -425,6 +425,10 @@ class Alone(msgspec.Struct, frozen=True, gc=False, array_like=True):
     summary: Summary
     outcomes: dict[str, Outcome]
     """By recipient, see `address_key`."""
+    names: list[tuple[str, bool]]
+    """Queue ids that replies give the message, and whether surely one of our own hosts'."""
+    terms: list[int]
+    """Hashes of what it can be found by; the store's business."""
 
 
 class Told(msgspec.Struct, gc=False, array_like=True):
@@ -553,6 +557,8 @@ class Change(msgspec.Struct, frozen=True):
     """As compared, of whom nothing was known before."""
     named: bool = False
     """Whether its Message-ID has just become known."""
+    terms: list[int] = []
+    """Hashes of all that the entry can be found by, where they were worked out already."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -21,13 +21,22 @@ class Touched:
 
     __slots__ = ("life", "named", "names", "summary")
 
-    def __init__(self, life: Life, attempts: Iterable[Attempt], *, named: bool) -> None:
+    def __init__(
+        self,
+        life: Life,
+        attempts: Iterable[Attempt],
+        *,
+        named: bool,
+        names: list[tuple[str, bool]] | None = None,
+    ) -> None:
         assert life.summary is not None
         self.life = life
         self.summary = life.summary
         self.named = named
         """Whether its Message-ID has just become known."""
-        self.names = chain.named_by(life.attempts.values() if named else attempts)
+        if names is None:
+            names = chain.named_by(life.attempts.values() if named else attempts)
+        self.names = names
         """Queue ids that replies give the message, and whether surely one of our own hosts'."""
 
 

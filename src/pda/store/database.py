@@ -165,7 +165,7 @@ def open_writer(path: Path, key: Key) -> Connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA cache_size = -32768")
         connection.execute("PRAGMA journal_size_limit = 67108864")
     except DatabaseError as error:
         raise StoreError(f"the database {path} cannot be written: {error}") from error

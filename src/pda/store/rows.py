@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pda.maillog.events import Attempt, Change, Life, Outcome, Verdict
+from pda.maillog.events import Attempt, Change, Life, Outcome, Summary, Verdict
 from pda.store.batch import Batch
 from pda.store.database import Connection, Row
 from pda.store.facts import PackedFacts
 from pda.store.names import Manner, Names, Texts, Verdicts, number_of
-from pda.store.terms import PIECE_BITS, domain_term, term
+from pda.store.terms import PIECE_BITS, terms_of
+
+_NAMELESS = Summary(born=0)
 
 
 class Rows:
@@ -132,14 +134,11 @@ class Rows:
 def _terms(change: Change) -> Iterator[tuple[int, int, int]]:
     """What the entry can be found by from now on."""
     number, summary = change.life.entry_id, change.life.summary
-    piece = number >> PIECE_BITS
-    if change.named and summary is not None:
-        for name in {summary.message_id, summary.msg_id} - {""}:
-            yield piece, term("message-id", name), number
-    for recipient in change.recipients:
-        yield piece, term("recipient", recipient), number
-    for domain in {recipient.rpartition("@")[2] for recipient in change.recipients}:
-        yield piece, domain_term(domain), number
+    terms = change.terms
+    if not terms and (change.recipients or change.named):
+        terms = terms_of(summary if change.named and summary else _NAMELESS, change.recipients)
+    for term in terms:
+        yield number >> PIECE_BITS, term, number
 
 
 def _number(connection: Connection, query: str) -> int:

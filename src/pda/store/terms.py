@@ -6,11 +6,13 @@ looks one up has to compare the entry itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from hashlib import blake2b
 from struct import Struct
 from typing import Literal, TypeAlias
+
+from pda.maillog.events import Summary
 
 Kind: TypeAlias = Literal["recipient", "domain", "message-id"]
 
@@ -42,3 +44,12 @@ def term(kind: Kind, text: str) -> int:
 _as_signed: Callable[[bytes], tuple[int]] = Struct(">i").unpack
 domain_term = lru_cache(8192)(partial(term, "domain"))
 """That of a domain: many addresses have the same."""
+
+
+def terms_of(summary: Summary, recipients: Iterable[str]) -> list[int]:
+    """All by which an entry with this summary and these recipients can be found."""
+    found = [term("message-id", name) for name in {summary.message_id, summary.msg_id} - {""}]
+    recipients = list(recipients)
+    found += [term("recipient", recipient) for recipient in recipients]
+    domains = {recipient.rpartition("@")[2] for recipient in recipients}
+    return [*found, *map(domain_term, domains)]
