@@ -23,7 +23,7 @@ ALLOWED = {
     "pda.control": ("pda.orders",),
     "pda.orders": (),
     "pda.times": (),
-    "pda.maillog.events": (),
+    "pda.maillog.events": ("pda.maillog.events",),
 }
 """Of the longest matching prefix; what is not named here may see all."""
 IMPURE = {"trio", "socket", "time", "os", "pathlib", "pysqlcipher3", "sqlite_utils", "random"}

@@ -46,7 +46,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       dashboard.py          the pages
       ports.py              what the web needs of the running service
 
-    maillog/events.py     the vocabulary; imports nothing of ours
+    maillog/events/       the vocabulary; imports nothing of ours
     service.py            wiring: order of start and stop, signals
     bindings.py           who may claim which client id, as the correlator takes it
     rooms.py              the parts that write, under one lock
