@@ -262,7 +262,7 @@ def test_each_damaged_file_has_its_sentence_and_the_others_are_read(
 
 # --- As a process --------------------------------------------------------------------------------
 
-MANY = [attempt(queue_id=f"4jXPlN1VQl{n:05}") for n in range(60_000)]
+MANY = [attempt(queue_id=f"4jXPlN1VQl{n:05}") for n in range(95_000)]
 
 
 def count(service: Running) -> int:

@@ -42,7 +42,7 @@ _BATCH_OCTETS = 4 * 1024 * 1024
 _ENTRIES_AT_A_TIME = 500
 """Of history, judged anew between two transactions of the live stream."""
 _RETRY_S = 1.0
-_MOST_EVENTS = 50_000
+_MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
 _IMPORTS_WAITING = 1
 _QUEUED_WORK = 8
