@@ -372,7 +372,10 @@ def test_the_service_imports_rotated_logs_before_it_listens(tmp_path: Path) -> N
         assert names == ["mail.log.10.gz", "mail.log.2.gz", "mail.log.1", "mail.log"]
         assert service.stop() == 0
         service.start()
-        eventually(lambda: service.status()["imports"], lambda found: len(found) == 4)
+        eventually(
+            lambda: [one["finished"] for one in service.status()["imports"]],
+            lambda finished: finished == [True] * 4,
+        )
         assert {one["note"] for one in service.status()["imports"]} == {"known already"}
         assert service.stop() == 0
 
