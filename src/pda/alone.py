@@ -15,7 +15,7 @@ import trio
 from pda.apart import Process
 from pda.backfill import LogFile
 from pda.config import Settings
-from pda.importing import ImportState, Report
+from pda.importing import WORTH_A_PROCESS, ImportState, Report
 from pda.reading import Wanted
 from pda.rooms import first_error, open_rooms, tune
 from pda.store.queries import UserRow
@@ -44,11 +44,13 @@ def import_alone(
             return states
 
     tune()
-    process = Process.forked()  # while there is no thread yet
+    is_worth_it = any(not file.is_stream and file.size >= WORTH_A_PROCESS for file in files)
+    process = Process.forked() if is_worth_it else None  # while there is no thread yet
     try:
         return first_error(main)
     finally:
-        process.end()
+        if process is not None:
+            process.end()
 
 
 async def _obey(signals: AsyncIterator[int], interrupted: trio.Event) -> None:

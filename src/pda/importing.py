@@ -32,6 +32,8 @@ Find: TypeAlias = Callable[[Callable[[int], bytes | None]], list[Import]]
 KNOWN = "known already"
 OLDER = "older"
 INTERRUPTED = "it was interrupted; import it again for the rest"
+WORTH_A_PROCESS = 4 * 1024 * 1024
+"""Octets, as stored, of a file that is read by a process of its own."""
 _LAST_STATES = 100
 
 
@@ -156,7 +158,7 @@ class Importer:
         find: Find,
         zone_of: Callable[[str], tzinfo],
         task: Callable[[], Task],
-        worth_a_process: int = 4 * 1024 * 1024,
+        worth_a_process: int = WORTH_A_PROCESS,
     ) -> None:
         """A file of so many octets, as stored, is read by a process of its own."""
         self.states: list[ImportState] = []
