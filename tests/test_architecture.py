@@ -19,7 +19,7 @@ ALLOWED = {
     "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times"),
     "pda.receive": ("pda.maillog.framing", "pda.maillog.relp"),
     "pda.backfill": ("pda.backfill",),
-    "pda.config": (),
+    "pda.config": ("pda.config",),
     "pda.control": ("pda.orders",),
     "pda.orders": (),
     "pda.times": (),

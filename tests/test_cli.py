@@ -34,7 +34,7 @@ def pda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pda:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PDA_STORE_PATH", str(tmp_path / "pda.db"))
     monkeypatch.setenv("PDA_STORE_KEY_FILE", str(tmp_path / "pda.key"))
-    monkeypatch.setattr("pda.config.DEFAULT_FILE", tmp_path / "no.toml")
+    monkeypatch.setattr("pda.config.reading.DEFAULT_FILE", tmp_path / "no.toml")
     monkeypatch.setattr("logging.basicConfig", lambda **_: None)
 
     def run(*arguments: str, given: bytes = b"", status: int = 0) -> Result:

@@ -75,7 +75,7 @@ def test_every_key_of_the_example_has_a_comment() -> None:
 
 
 def test_without_a_file_the_defaults_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config, "DEFAULT_FILE", tmp_path / "pda.toml")
+    monkeypatch.setattr("pda.config.reading.DEFAULT_FILE", tmp_path / "pda.toml")
     assert config.load(None, {}) == Settings()
     file(tmp_path, "[store]\nreaders = 9\n")
     assert config.load(None, {}).store.readers == 9
@@ -281,7 +281,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="is not TOML"):
         config.load(path, {})
     # What is there and cannot be looked at is not taken for absent.
-    monkeypatch.setattr(config, "DEFAULT_FILE", path / "pda.toml")
+    monkeypatch.setattr("pda.config.reading.DEFAULT_FILE", path / "pda.toml")
     with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
         config.load(None, {})
 

@@ -33,7 +33,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       maillog/rejudge.py    what other rules change of what is known
     store/                SQLCipher; SQL lives here and nowhere else
       database.py           key, connections, pragmas, the write lock
-      schema.py             tables and numbered migrations
+      schema.py migrations/ tables and how older ones become newer ones
       readers.py            connections for many askers at a time
       queries.py verdicts.py  one function per question
       imports.py            which log files were read, and how far
@@ -56,7 +56,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
     times.py              moments as they are written
-    config.py             pda.toml + environment → checked `Settings`
+    config/               pda.toml + environment → checked `Settings`
+      settings.py values.py checks.py reading.py
     cli.py cli_rules.py cli_backfill.py   the command line (__main__.py: `python -m pda`)
       cli_shared.py         what its commands share
       output.py output_imports.py   what they print

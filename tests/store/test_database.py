@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pysqlcipher3 import dbapi2
 
-from pda.store import schema
+from pda.store import migrations
 from pda.store.database import (
     SCHEMA,
     Key,
@@ -95,7 +95,7 @@ def test_a_database_of_somebody_else_with_our_key(tmp_path: Path) -> None:
 
 def test_a_database_of_a_newer_version(folder: Path) -> None:
     store = Store(folder)
-    store.connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    store.connection.execute(f"PRAGMA user_version = {len(migrations.MIGRATIONS) + 1}")
     store.close()
     refused(folder, "newer version of pda")
     with pytest.raises(StoreError, match="newer version of pda"):
@@ -103,7 +103,7 @@ def test_a_database_of_a_newer_version(folder: Path) -> None:
 
 
 def test_readers_know_how_many_migrations_there_are() -> None:
-    assert len(schema.MIGRATIONS) == SCHEMA
+    assert len(migrations.MIGRATIONS) == SCHEMA
 
 
 def test_a_key_is_taken_from_the_environment_or_a_credential(

@@ -1,0 +1,133 @@
+"""What has the right type in `pda.toml` and still cannot work.
+
+Owns the checks of values and of keys that need each other; each mistake is a sentence that begins
+with its key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from pda.config.settings import (
+    ClientSettings,
+    HttpSettings,
+    ListenerSettings,
+    ReceiveSettings,
+    RuleSettings,
+    Settings,
+)
+from pda.config.values import parse_address, zone
+
+_SOCKET_PATH_LIMIT = 107
+_T = TypeVar("_T")
+
+
+def semantic_mistakes(settings: Settings) -> list[str]:
+    """What has the right type and still cannot work."""
+    mistakes = _receive_mistakes(settings.receive)
+    mistakes += _http_mistakes(settings.http)
+    mistakes += _client_mistakes(settings.clients)
+    if not settings.backfill.pattern or settings.backfill.pattern.startswith("/"):
+        mistakes.append("backfill.pattern: file names in backfill.directory, such as 'mail.log*'")
+    if not settings.store.path:
+        mistakes.append("store.path: is empty")
+    if len(os.fsencode(settings.control_socket)) > _SOCKET_PATH_LIMIT:
+        mistakes.append(
+            "store.path: is too long for the control socket beside it, which may have"
+            f" {_SOCKET_PATH_LIMIT} octets (unix(7)): {settings.control_socket}"
+        )
+    mistakes += _rule_mistakes(settings.rules)
+    for key, value, least in (
+        ("store.readers", settings.store.readers, 1),
+        ("writer.batch_lines", settings.writer.batch_lines, 1),
+        ("writer.open_entries", settings.writer.open_entries, 1),
+        ("backfill.max_bytes", settings.backfill.max_bytes, 0),
+        ("backfill.catch_up_s", settings.backfill.catch_up_s, 0),
+        ("http.timeout_s", settings.http.timeout_s, 0.1),
+    ):
+        if not value >= least:  # also what is not a number
+            mistakes.append(f"{key}: must be at least {least}, not {value}")
+    return mistakes
+
+
+def _receive_mistakes(receive: ReceiveSettings) -> list[str]:
+    """Of `[receive]`, whose settings several sockets share, and of each socket of its own."""
+    shared = receive.listeners()[: len(receive.listen)]
+    mistakes = [text for one in shared for text in _listener_mistakes(one, "receive")]
+    _try(zone, receive.zone, "receive.zone", mistakes)  # an import has it too, without any socket
+    for number, one in enumerate(receive.listener, 1):
+        mistakes += _listener_mistakes(one, f"receive.listener[{number}]")
+    return mistakes
+
+
+def _listener_mistakes(listener: ListenerSettings, where: str) -> list[str]:
+    mistakes: list[str] = []
+    address = _try(parse_address, listener.listen, f"{where}.listen", mistakes)
+    if address is not None and address.protocol not in {"udp", "tcp"}:
+        mistakes.append(f"{where}.listen: {listener.listen!r} must begin with udp:// or tcp://")
+    if address is not None and not listener.allow and not address.loopback:
+        mistakes.append(
+            f"{where}.listen: {listener.listen!r} can be reached from other machines; name the"
+            f" networks that may send to it in {where}.allow"
+        )
+    for network in listener.allow:
+        _try(ip_network, network, f"{where}.allow", mistakes)
+    if listener.max_connections < 1:
+        mistakes.append(f"{where}.max_connections: must be at least 1")
+    _try(zone, listener.zone, f"{where}.zone", mistakes)
+    return mistakes
+
+
+def _http_mistakes(http: HttpSettings) -> list[str]:
+    mistakes: list[str] = []
+    if not http.bind:
+        return mistakes
+    address = _try(parse_address, http.bind, "http.bind", mistakes)
+    if address is not None and address.protocol:
+        mistakes.append(f"http.bind: {http.bind!r} must be an address and a port, nothing else")
+    if address is not None and not address.loopback and not http.allow_plaintext:
+        mistakes.append(
+            f"http.bind: {http.bind} can be reached from other machines without TLS; put a proxy"
+            " in front of a loopback address, or say http.allow_plaintext = true"
+        )
+    return mistakes
+
+
+def _client_mistakes(clients: ClientSettings) -> list[str]:
+    mistakes: list[str] = []
+    pattern = _try(re.compile, clients.message_id_pattern, "clients.message_id_pattern", mistakes)
+    if pattern is not None and "client" not in pattern.groupindex:
+        mistakes.append("clients.message_id_pattern: needs a group (?P<client>…)")
+    for name, binding in clients.bindings.items():
+        for network in binding.networks:
+            _try(ip_network, network, f"clients.bindings.{name}.networks", mistakes)
+    return mistakes
+
+
+def _rule_mistakes(rules: RuleSettings) -> list[str]:
+    mistakes: list[str] = []
+    parts = _try(urlsplit, rules.file, "rules.file", mistakes)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        return mistakes
+    if "@" in parts.netloc:
+        mistakes.append("rules.file: put the credentials into rules.user and .password_file")
+    elif not parts.hostname:
+        mistakes.append("rules.file: the address names no host")
+    if bool(rules.user) != bool(rules.password_file):
+        mistakes.append("rules.user and rules.password_file need each other")
+    elif ":" in rules.user:
+        mistakes.append("rules.user: a user name has no colon (RFC 7617)")
+    return mistakes
+
+
+def _try(parse: Callable[[str], _T], text: str, where: str, mistakes: list[str]) -> _T | None:
+    try:
+        return parse(text)
+    except (ValueError, re.error) as error:
+        mistakes.append(f"{where}: {error}")
+        return None

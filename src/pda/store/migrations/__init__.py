@@ -1,0 +1,16 @@
+"""Numbered migrations, each in a module of its own: how tables of one version become the next's.
+
+Owns their order. A migration is never changed once released: a new one is added at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pda.store.migrations import first
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+MIGRATIONS: list[Callable[[Database], None]] = [first.migrate]
