@@ -43,6 +43,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py rules_api.py  /api/v1, /healthz, /metrics
+        routes.py values.py   how a route of it is declared: types, validation, who may ask
+        openapi.py problems.py  its description from the declarations; the shape of its errors
       dashboard.py          the pages
       ports.py              what the web needs of the running service
 

@@ -1,28 +1,30 @@
-"""What programs ask beside the original's interface: status, health, metrics; and its errors.
+"""What programs ask about the service itself: status, health, metrics.
 
-Owns `/api/v1`, `/healthz`, `/metrics` and the shape of every error there (RFC 9457). Times are
-RFC 3339 in UTC, sizes octets, durations seconds.
+Owns `/api/v1/status`, `/healthz` and `/metrics`. Sizes are octets, durations seconds.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 from quart import Response, g
 from quart.app import Quart
 
 from pda.store import imports, queries
 from pda.store.database import Connection
+from pda.store.imports import Import
 from pda.web.asking import Asker, TooSlow
+from pda.web.auth import Principal
 from pda.web.errors import Refused
-from pda.web.ports import ListenerStatus, Site
-from pda.web.rules_api import rules_members
+from pda.web.ports import Site
+from pda.web.routes import Operation
+from pda.web.rules_api import RuleList, rule_list
+from pda.web.values import When, publisher, stamp
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +35,12 @@ _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Listening(msgspec.Struct, frozen=True):
     """A socket that lines are received from."""
 
-    protocol: str
-    address: str
-    last_line_at: str | None
-    counters: Mapping[str, int]
+    protocol: Annotated[str, Meta(description="`udp`, `tcp` …")]
+    address: Annotated[str, Meta(description="As bound, with the port.")]
+    last_line_at: When | None
+    counters: Annotated[
+        Mapping[str, int], Meta(description="What came in and what was dropped; see the metrics.")
+    ]
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -45,15 +49,15 @@ class Stored(msgspec.Struct, frozen=True):
     messages: int
     attempts: int
     recipients: int
-    oldest_at: str | None
+    oldest_at: Annotated[When | None, Meta(description="The first attempt.")]
 
 
 class Importing(msgspec.Struct, frozen=True):
     """A file that is being imported."""
 
     name: str
-    octets: int
-    size: int
+    octets: Annotated[int, Meta(description="Read so far, as they stand in the file.")]
+    size: Annotated[int, Meta(description="Octets of the file; 0 where it is not known.")]
     lines: int
 
 
@@ -63,34 +67,27 @@ class Imported(msgspec.Struct, frozen=True):
     name: str
     size: int
     lines: int
-    complete: bool
-    finished_at: str | None
+    complete: Annotated[bool, Meta(description="It was read to its end, as that was then.")]
+    finished_at: When | None
 
 
-class StatusAnswer(msgspec.Struct, frozen=True):
+class Status(msgspec.Struct, frozen=True):
     """How the service is; of what concerns others a client sees nothing."""
 
     version: str
     healthy: bool
-    problem: str
-    started_at: str | None
-    uptime: float
-    last_line_at: str | None
-    listeners: list[Listening]
+    problem: Annotated[str, Meta(description="Why it cannot do its work; empty if it can.")]
+    started_at: When | None
+    uptime: Annotated[float, Meta(description="Seconds.")]
+    last_line_at: When | None
+    listeners: Sequence[Listening]
     stored: Stored
-    imports_running: list[Importing]
-    imports: list[Imported]
-    rules: dict[str, object] | None
-    """See `ports.RulesStatus`."""
+    imports_running: Sequence[Importing]
+    imports: Annotated[Sequence[Imported], Meta(description="In the order of their last reading.")]
+    rules: RuleList | None
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """An error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
+_listening, _importing = publisher(Listening), publisher(Importing)
 
 
 class Api:
@@ -101,19 +98,18 @@ class Api:
         self._asker = asker
 
     def register(self, app: Quart) -> None:
-        """Takes its paths."""
-        app.add_url_rule("/api/v1/status", "status", self.status)
+        """Takes the paths that are no part of `/api/v1`."""
         app.add_url_rule("/healthz", "healthz", self.healthz)
         app.add_url_rule("/metrics", "metrics", self.metrics)
 
-    async def status(self) -> Response:
-        """How the service is."""
-        client = g.principal.client_id
-        stored = await self._asker.ask(_stored, client)
-        files = [] if client is not None else await self._asker.ask(imports.all_files)
+    @Operation("GET", "/api/v1/status")
+    async def status(self, principal: Principal) -> Status:
+        """How the service is: listeners with their counters, totals, imports, rules."""
+        whole = principal.client_id is None
+        stored = await self._asker.ask(_stored, principal.client_id)
+        files = await self._asker.ask(imports.all_files) if whole else []
         service = self._site.service
-        whole = client is None
-        answer = StatusAnswer(
+        return Status(
             version=service.version,
             healthy=not service.problem(),
             problem=service.problem() if whole else "",
@@ -122,17 +118,10 @@ class Api:
             last_line_at=stamp(service.last_line_at),
             listeners=[_listening(each) for each in service.listeners()] if whole else [],
             stored=stored,
-            imports_running=[
-                Importing(each.name, each.octets, each.size, each.lines)
-                for each in (service.imports_running() if whole else [])
-            ],
-            imports=[
-                Imported(each.name, each.size, each.lines, each.complete, stamp(each.read_at))
-                for each in files
-            ],
-            rules=rules_members(service.rules_status()) if whole else None,
+            imports_running=[_importing(one) for one in service.imports_running() if whole],
+            imports=[_imported(each) for each in files],
+            rules=rule_list(service.rules_status()) if whole else None,
         )
-        return Response(msgspec.json.encode(answer), content_type="application/json")
 
     async def healthz(self) -> Response:
         """Whether all works; everybody may ask, so it says no more."""
@@ -155,29 +144,11 @@ class Api:
         return Response(self._site.service.metrics(), content_type=_PROMETHEUS)
 
 
-def problem(refused: Refused) -> Response:
-    """An error as a problem document."""
-    title = HTTPStatus(refused.status).phrase
-    body = Problem("about:blank", title, refused.status, refused.sentence)
-    return Response(
-        msgspec.json.encode(body), refused.status, content_type="application/problem+json"
-    )
-
-
-def stamp(at: int | None) -> str | None:
-    """µs since the epoch as RFC 3339 in UTC; None where there is none."""
-    if not at:
-        return None
-    return datetime.fromtimestamp(at / 1e6, UTC).isoformat().replace("+00:00", "Z")
-
-
 def _stored(connection: Connection, client: str | None) -> Stored:
     totals = queries.totals(connection, client)
     oldest = stamp(queries.oldest(connection, client))
     return Stored(totals.entries, totals.attempts, totals.outcomes, oldest)
 
 
-def _listening(listener: ListenerStatus) -> Listening:
-    return Listening(
-        listener.protocol, listener.address, stamp(listener.last_line_at), listener.counters
-    )
+def _imported(file: Import) -> Imported:
+    return Imported(file.name, file.size, file.lines, file.complete, stamp(file.read_at))

@@ -18,11 +18,13 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
-from pda.web import api, dashboard, lists, original_api, rules_api
+from pda.web import api, dashboard, lists, openapi, original_api, rules_api
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import LOCAL, Guard, is_loopback
 from pda.web.errors import Refused
 from pda.web.ports import Site
+from pda.web.problems import problem
+from pda.web.routes import Router
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +57,12 @@ def create_app(site: Site) -> QuartTrio:
     app.after_request(_complete)
     app.register_error_handler(Exception, _failed)
     original_api.OriginalApi(site, asker).register(app)
-    api.Api(site, asker).register(app)
+    router = Router(app)
+    router.add("Service", service_api := api.Api(site, asker))
+    service_api.register(app)
     lists.Lists(asker).register(app)
-    rules_api.RulesApi(site, asker).register(app)
+    router.add("Bounce rules", rules_api.RulesApi(site, asker))
+    openapi.Description(router, site.service.version).register()
     dashboard.Dashboard(site, asker).register(app)
     return app
 
@@ -142,7 +147,7 @@ async def _failed(error: Exception) -> Response:
     if request.path.startswith("/agent-"):
         response = original_api.refusal(refused)
     elif request.path.startswith(("/api/", "/metrics")):
-        response = api.problem(refused)
+        response = problem(refused)
     else:
         response = await dashboard.error_page(refused)
     response.headers.update(refused.headers)

@@ -6,32 +6,155 @@ They are about the whole service, so a client principal may ask for a verdict on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
-from quart import Response, g, request
-from quart.app import Quart
+from msgspec import Meta
 
 from pda.maillog.events import Failure
 from pda.store.database import Connection
-from pda.times import rfc3339
 from pda.web.asking import Asker
 from pda.web.errors import Refused
-from pda.web.original_api import same_origin
-from pda.web.ports import RulesStatus, Site
+from pda.web.ports import Site
+from pda.web.routes import Operation, Who
+from pda.web.values import When, publisher
 
-_TIMES = frozenset(["last_at", "loaded_at", "refused_at", "judged_at"])
-_MOST = 1000
-_USUAL = 100
+_Type: TypeAlias = Literal["soft", "hard", "undetermined"]
+_CATEGORY: Final = Meta(description="Why, in one of the categories of the README.")
+_REFUSED: Final = {422: "The list cannot be used; `detail` names every mistake with its line."}
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A failure to be classified: the text in brackets, and what else the log says."""
+    """A failure to be classified."""
 
-    reason: str
-    dsn: str = ""
-    status: str = ""
-    relay: str = ""
+    reason: Annotated[str, Meta(description="The text in brackets at the end of the log line.")]
+    dsn: Annotated[str, Meta(description="The enhanced status code, as `5.1.1`.")] = ""
+    status: Annotated[str, Meta(description="Postfix's status: `bounced`, `deferred` …")] = ""
+    relay: Annotated[str, Meta(description="As logged: `mx.example.org[192.0.2.1]:25`.")] = ""
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """A verdict and how it came about."""
+
+    type: _Type
+    category: Annotated[str, _CATEGORY]
+    rule: Annotated[str, Meta(description="Id of the rule that decided; empty where none did.")]
+    masked: Annotated[str, Meta(description='What rules with `on="reply"` saw.')]
+    dsn: Annotated[str, Meta(description="The enhanced status code that rules saw.")]
+    reply: Annotated[str, Meta(description="The reply code that rules saw.")]
+    stage: Annotated[str, Meta(description="The SMTP stage that rules saw.")]
+    runner_up: Annotated[
+        str, Meta(description="The next rule that holds and says another category.")
+    ]
+    runner_up_category: str
+    why: Annotated[str, Meta(description="In a sentence.")]
+
+
+class RuleList(msgspec.Struct, frozen=True):
+    """The rule list in force, and how far history was judged by it."""
+
+    source: Annotated[str, Meta(description="A file, an address, or that it came with pda.")]
+    rules: int
+    digest: str
+    loaded_at: When
+    refused: Annotated[str, Meta(description="Why the last reload left an older list in force.")]
+    refused_at: When | None
+    entries: Annotated[int, Meta(description="Queue entries that are stored.")]
+    entries_left: Annotated[int, Meta(description="Those still to be judged by this list.")]
+    changed: Annotated[int, Meta(description="Attempts that got another verdict by it.")]
+    judged_at: Annotated[When | None, Meta(description="When all of history was judged.")]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A rule of the list in force."""
+
+    id: str
+    line: Annotated[int, Meta(description="Where it stands in the list.")]
+    type: Annotated[_Type, Meta(description="Of a final failure.")]
+    category: Annotated[str, _CATEGORY]
+    on: Annotated[str, Meta(description="What its patterns are looked for in.")]
+    patterns: tuple[str, ...]
+    conditions: Mapping[str, str]
+    comment: str
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The rules in force, in their order."""
+
+    list: RuleList
+    rules: Sequence[Rule]
+
+
+class RuleHits(msgspec.Struct, frozen=True):
+    """How often a rule decided about what is stored."""
+
+    rule: Annotated[str, Meta(description="Empty: no rule held.")]
+    category: Annotated[str, _CATEGORY]
+    in_force: Annotated[bool, Meta(description="Not if it is a rule of an earlier list.")]
+    hits: int
+    last_at: When | None
+    sample: Annotated[str, Meta(description="The text of its last hit.")]
+
+
+class RuleStatistics(msgspec.Struct, frozen=True):
+    """The rules in force in their order, then what else decided."""
+
+    rules: Sequence[RuleHits]
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """Failures of one masked text that no rule knows."""
+
+    text: Annotated[str, Meta(description="Masked: without addresses, hosts and numbers.")]
+    dsn: str
+    count: int
+    last_at: When | None
+    sample: Annotated[str, Meta(description="One of them as it was logged.")]
+    stub: Annotated[str, Meta(description="A rule to start from.")]
+
+
+class Unclassified(msgspec.Struct, frozen=True):
+    """Failures that no rule knows, most frequent first."""
+
+    unclassified: Sequence[Unknown]
+
+
+class UnclassifiedQuery(msgspec.Struct, frozen=True):
+    """How many groups."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description="Groups at the most.")] = 100
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Failures whose verdict would change in the same way."""
+
+    old_type: _Type
+    old_category: str
+    new_type: _Type
+    new_category: str
+    count: int
+    samples: Annotated[Sequence[str], Meta(description="Up to three of their texts.")]
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What a list would change of what is stored."""
+
+    failures: Annotated[int, Meta(description="Failures that were judged.")]
+    unchanged: int
+    changes: Annotated[Sequence[Difference], Meta(description="Most frequent first.")]
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """What is in force now."""
+
+    message: str
+    list: RuleList
+
+
+rule_list: Final = publisher(RuleList)
+_rule, _hits, _unknown = publisher(Rule), publisher(RuleHits), publisher(Unknown)
+_explained, _trial = publisher(Explained), publisher(Trial)
 
 
 class RulesApi:
@@ -41,105 +164,67 @@ class RulesApi:
         self._service = site.service
         self._asker = asker
 
-    def register(self, app: Quart) -> None:
-        """Takes its paths."""
-        app.add_url_rule("/api/v1/rules", "rules", self.rules)
-        app.add_url_rule("/api/v1/rules/stats", "rule_stats", self.stats)
-        app.add_url_rule("/api/v1/bounces/unclassified", "unclassified", self.unclassified)
-        for path, name, view in (
-            ("/api/v1/classify", "classify", self.classify),
-            ("/api/v1/rules/try", "try_rules", self.trial),
-            ("/api/v1/rules/reload", "reload_rules", self.reload),
-        ):
-            app.add_url_rule(path, name, view, methods=["POST"])
+    @Operation("GET", "/api/v1/rules", who=Who.WHOLE)
+    async def rules(self) -> Rules:
+        """The rule list in force."""
+        described = self._service.rulebook.described()
+        return Rules(rule_list(self._service.rules_status()), [_rule(one) for one in described])
 
-    async def rules(self) -> Response:
-        """The list in force."""
-        _not_for_clients()
-        status, rules = self._service.rules_status(), self._service.rulebook.described()
-        return _json({"list": rules_members(status), "rules": rules})
-
-    async def stats(self) -> Response:
+    @Operation("GET", "/api/v1/rules/stats", who=Who.WHOLE, answers=RuleStatistics)
+    async def rules_stats(self) -> msgspec.Raw:
         """Hits, last hit and a sample of each rule."""
-        _not_for_clients()
-        return _json(await self._asker.ask(self._encoded_usage))
+        return await self._asker.ask(self._usage)
 
-    async def unclassified(self) -> Response:
+    @Operation("GET", "/api/v1/bounces/unclassified", who=Who.WHOLE, answers=Unclassified)
+    async def unclassified(self, query: UnclassifiedQuery) -> msgspec.Raw:
         """Failures that no rule knows, grouped by their masked text, most frequent first."""
-        _not_for_clients()
-        return _json(await self._asker.ask(self._encoded_unclassified, _limit()))
+        return await self._asker.ask(self._unclassified, query.limit)
 
-    async def classify(self) -> Response:
-        """The verdict on the failure in the body, and why."""
-        try:
-            asked = msgspec.json.decode(await request.get_data(as_text=False), type=Asked)
-        except msgspec.DecodeError as error:
-            raise Refused(400, f"the body is no failure to be classified: {error}") from None
-        failure = Failure(asked.reason, asked.dsn, asked.status, asked.relay)
-        return _json(self._service.rulebook.explained(failure))
+    @Operation(
+        "POST",
+        "/api/v1/classify",
+        example_body=Asked("550 5.1.1 <ann@example.org>: User unknown", "5.1.1", "bounced"),
+    )
+    async def classify(self, body: Asked) -> Explained:
+        """The verdict on a failure, and why."""
+        failure = Failure(body.reason, body.dsn, body.status, body.relay)
+        return _explained(self._service.rulebook.explained(failure))
 
-    async def trial(self) -> Response:
+    @Operation(
+        "POST", "/api/v1/rules/try", who=Who.WHOLE, answers=Trial, takes="application/xml",
+        errors=_REFUSED,
+    )  # fmt: skip
+    async def rules_try(self, body: bytes) -> msgspec.Raw:
         """What the list in the body would change of what is stored; it changes nothing."""
-        _not_for_clients()
-        _from_here()
-        xml = await request.get_data(as_text=False)
-        assert isinstance(xml, bytes)
         try:
-            return _json(await self._asker.ask(self._service.rulebook.trial, xml))
+            return await self._asker.ask(self._tried, body)
         except ValueError as error:
             raise Refused(422, f"the list cannot be used: {error}") from None
 
-    async def reload(self) -> Response:
-        """Reads the list again; 422 and why where the one in force stays."""
-        if not g.principal.is_admin:
-            raise Refused(403, "a reload needs the role admin")
-        _from_here()
+    @Operation("POST", "/api/v1/rules/reload", who=Who.ADMIN, errors=_REFUSED)
+    async def rules_reload(self) -> Reloaded:
+        """Reads the rule list again, and begins to judge history by it.
+
+        A list that cannot be used leaves the one in force.
+        """
         said = await self._service.reload_rules()
         status = self._service.rules_status()
         if status.refused:
             raise Refused(422, said)
-        return _json({"message": said, "list": rules_members(status)})
+        return Reloaded(said, rule_list(status))
 
-    def _encoded_usage(self, connection: Connection) -> object:
-        return {"rules": _members(self._service.rulebook.usage(connection))}
+    def _usage(self, connection: Connection) -> msgspec.Raw:
+        found = self._service.rulebook.usage(connection)
+        return encoded(RuleStatistics([_hits(one) for one in found]))
 
-    def _encoded_unclassified(self, connection: Connection, limit: int) -> object:
+    def _unclassified(self, connection: Connection, limit: int) -> msgspec.Raw:
         found = self._service.rulebook.unclassified(connection, limit)
-        return {"unclassified": _members(found)}
+        return encoded(Unclassified([_unknown(one) for one in found]))
+
+    def _tried(self, connection: Connection, xml: bytes) -> msgspec.Raw:
+        return encoded(_trial(self._service.rulebook.trial(connection, xml)))
 
 
-def rules_members(status: RulesStatus) -> dict[str, object]:
-    """The list in force, times as RFC 3339."""
-    return _members([status])[0]
-
-
-def _members(values: Sequence[msgspec.Struct]) -> list[dict[str, object]]:
-    """By name, times as RFC 3339, null where there is none."""
-    return [
-        {
-            name: (rfc3339(value) if value else None) if name in _TIMES else value
-            for name, value in msgspec.structs.asdict(one).items()
-        }
-        for one in values
-    ]
-
-
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), content_type="application/json")
-
-
-def _limit() -> int:
-    text = request.args.get("limit", str(_USUAL))
-    if not (text.isdecimal() and 1 <= int(text[:9]) <= _MOST):
-        raise Refused(400, f"parameter 'limit': {text!r} is not a number from 1 to {_MOST}")
-    return int(text)
-
-
-def _not_for_clients() -> None:
-    if g.principal.client_id is not None:
-        raise Refused(403, "this is about the whole service; your user sees one client only")
-
-
-def _from_here() -> None:
-    if not same_origin(request.headers, request.host_url):
-        raise Refused(403, "this cannot be asked for from another site")
+def encoded(answer: msgspec.Struct) -> msgspec.Raw:
+    """An answer as JSON; long ones are encoded in the thread that asked for them."""
+    return msgspec.Raw(msgspec.json.encode(answer))
