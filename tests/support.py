@@ -16,10 +16,13 @@ from pda.maillog.clients import ClientRules
 from pda.maillog.correlate import Correlator, gather
 from pda.maillog.events import Event, Told
 from pda.maillog.pipeline import Pipeline
+from pda.store.audit import Author
 from pda.store.database import Connection, find_key, open_reader, open_writer
+from pda.store.edits import Edit, T
 from pda.store.writer import Writer
 
 NOW = int(datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()) * 1_000_000
+TESTS = Author("tests")
 LONG_ID = "4jXPlN1VQlzJbSD"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(
@@ -107,6 +110,10 @@ class Store:
     def add_told(self, told: Sequence[Told]) -> None:
         """What events say, into the database."""
         self.writer.commit(self.writer.prepare(told))
+
+    def make(self, edit: Edit[T], by: Author = TESTS, at: int = NOW) -> T:
+        """Makes an edit as the running service does."""
+        return self.writer.make(edit, by, at)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

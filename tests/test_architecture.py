@@ -21,7 +21,7 @@ ALLOWED = {
     "pda.backfill": ("pda.backfill",),
     "pda.config": ("pda.config",),
     "pda.control": ("pda.orders",),
-    "pda.orders": (),
+    "pda.orders": ("pda.store",),
     "pda.times": (),
     "pda.maillog.events": ("pda.maillog.events",),
 }

@@ -18,9 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pda.cli import main
-from pda.store import queries
+from pda.store import accounts, audit
+from pda.store.accounts import UserRow
 from pda.store.database import find_key, open_reader
-from pda.store.queries import UserRow
 from tests.running import PDA, SOURCE, Running
 from tests.support import Store, attempt, commands, line, message
 
@@ -266,7 +266,7 @@ def users(folder: Path) -> list[UserRow]:
     database = folder / "pda.db"
     connection = open_reader(database, find_key(database, folder / "pda.key"))
     try:
-        return queries.users(connection)
+        return accounts.users(connection)
     finally:
         connection.close()
 
@@ -280,6 +280,13 @@ def test_user_add(pda: Pda, tmp_path: Path) -> None:
     assert (ann.name, ann.role, ann.client_id) == ("ann", "admin", "")
     assert (bob.name, bob.role, bob.client_id) == ("bob", "client", "shop")
     assert ann.password_hash.startswith("$argon2id$")
+
+
+def test_user_remove(pda: Pda, tmp_path: Path) -> None:
+    pda("user", "add", "ann", "--password-stdin", given=b"x\n")
+    assert pda("user", "remove", "ann").stdout == "ann may not log in any more\n"
+    assert users(tmp_path) == []
+    assert "there is no user 'ann'" in pda("user", "remove", "ann", status=1).stderr
 
 
 def test_user_add_asks_for_the_password_twice(pda: Pda, tmp_path: Path) -> None:
@@ -336,7 +343,14 @@ def test_with_a_service(pda: Pda, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         values = json.loads(pda("status", "--json").stdout)
         assert sorted(one["lines"] for one in values["imports"]) == [0, len(LINES)]
         pda("user", "add", "ann", "--password-stdin", given=b"x\n")
-        assert [one.name for one in service.ask(lambda one, _: queries.users(one))] == ["ann"]
+        assert [one.name for one in service.ask(lambda one, _: accounts.users(one))] == ["ann"]
+        pda("user", "remove", "ann")
+        assert "there is no user 'ann'" in pda("user", "remove", "ann", status=1).stderr
+        told = service.ask(lambda one, _: audit.rows(one))
+        assert [(row.action, row.who) for row in told] == [
+            ("remove user", f"uid {os.getuid()}"),
+            ("add user", f"uid {os.getuid()}"),
+        ]
         assert "another process writes" in pda("serve", status=1).stderr
         assert service.stop() == 0
     pda("status", status=3)

@@ -19,7 +19,8 @@ import trio
 import trio.testing
 
 from pda import control, orders
-from pda.orders import AddUser, GetStatus, ImportFile, Order, Reply
+from pda.orders import GetStatus, ImportFile, MakeEdit, Order, Reply
+from pda.store.accounts import PutUser
 from tests.running import Running, eventually
 from tests.support import attempt
 
@@ -79,7 +80,7 @@ in_thread = trio.to_thread.run_sync
 
 @pytest.mark.parametrize(
     "order",
-    [GetStatus(), AddUser("ä\n\0", "$argon2id$…", "client", "shop")],
+    [GetStatus(), MakeEdit(PutUser("ä\n\0", "$argon2id$…", "client", "shop"))],
 )
 async def test_order_and_reply(tmp_path: Path, order: Order) -> None:
     async with serving(tmp_path / "s"):
@@ -142,7 +143,7 @@ async def test_descriptors_that_nobody_asked_for_are_closed(tmp_path: Path) -> N
 
 async def test_a_very_long_order_is_an_error_for_the_one_who_asks(tmp_path: Path) -> None:
     async with serving(tmp_path / "s"):
-        order = AddUser("x" * 300_000, "", "admin")
+        order = MakeEdit(PutUser("x" * 300_000, "", "admin"))
         sock = orders.running(tmp_path / "s")
         assert sock is not None
         replies = orders.ask(sock, order)
@@ -179,16 +180,16 @@ async def test_an_order_that_fails_ends_neither_the_service_nor_another_order(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(order: Order, files: list[int], answer: Answer) -> None:
-        if isinstance(order, AddUser):
+        if isinstance(order, MakeEdit):
             message = "out of luck"
             raise KeyError(message)
         await echo(order, files, answer)
 
     async with serving(tmp_path / "s", fail):
-        (reply,) = await in_thread(asked, tmp_path / "s", AddUser("x", "", ""))
+        (reply,) = await in_thread(asked, tmp_path / "s", MakeEdit(PutUser("x", "", "")))
         assert reply == Reply(final=True, error="the service failed: 'out of luck'")
         assert await in_thread(asked, tmp_path / "s", GetStatus())
-    assert "the order AddUser failed" in caplog.text
+    assert "the order MakeEdit failed" in caplog.text
 
 
 async def test_a_caller_that_has_gone_is_no_failure(

@@ -20,11 +20,12 @@ import trio
 
 from pda import config
 from pda.control import Caller
-from pda.orders import AddUser, Reply
+from pda.orders import MakeEdit, Reply
 from pda.receive import Listener
 from pda.rooms import open_rooms
 from pda.service import RESTART, Service, listener_of, web_settings
-from pda.store import queries
+from pda.store import accounts, queries
+from pda.store.accounts import PutUser
 from pda.times import rfc3339
 from pda.web.ports import Settings as WebSettings
 from tests.running import PDA, Running, eventually, unpacked
@@ -237,7 +238,7 @@ async def test_a_user_is_not_added_while_the_disk_refuses(tmp_path: Path) -> Non
     """And whoever wanted to is told so at once."""
     ours, theirs = trio.socket.socketpair()
     answer = Caller(ours)
-    order = AddUser("alice", "hash", "reader")
+    order = MakeEdit(PutUser("alice", "hash", "reader"))
     store = config.StoreSettings(path=str(tmp_path / "pda.db"))
     with open_rooms(config.Settings(store=store)) as rooms:
         service, state = Service(rooms), rooms.ingest.writer_state
@@ -247,16 +248,16 @@ async def test_a_user_is_not_added_while_the_disk_refuses(tmp_path: Path) -> Non
         rooms.writer._connection.execute("PRAGMA query_only = ON")
         await service._order(order, [], answer)
         rooms.writer._connection.execute("PRAGMA query_only = OFF")
-        assert queries.users(rooms.writer._connection) == []
+        assert accounts.users(rooms.writer._connection) == []
         await service._order(order, [], answer)
-        assert [user.name for user in queries.users(rooms.writer._connection)] == ["alice"]
+        assert [user.name for user in accounts.users(rooms.writer._connection)] == ["alice"]
     replies = [
         msgspec.json.decode(line, type=Reply) for line in (await theirs.recv(65536)).splitlines()
     ]
     ours.close()
     theirs.close()
     assert all(reply.final for reply in replies)
-    why = "the database cannot be written: {}; nothing was changed about user alice"
+    why = "the database cannot be written: {}; nothing was changed"
     assert [reply.error for reply in replies] == [
         why.format("disk is full"),
         why.format("attempt to write a readonly database"),

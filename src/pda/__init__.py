@@ -37,9 +37,12 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       readers.py            connections for many askers at a time
       queries.py verdicts.py  one function per question
       imports.py            which log files were read, and how far
+      edits.py audit.py     what somebody asks to be changed, and the account of it
+      accounts.py           users, tokens, sessions
     web/                  what is asked over HTTP
       app.py auth.py        the application; who may ask
       asking.py errors.py   questions to the store from Trio; what cannot be served
+      editing.py            edits that are asked for over HTTP, on their way to the writer
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py rules_api.py  /api/v1, /healthz, /metrics
@@ -66,6 +69,6 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only
-`maillog.framing`, `control` only `orders`, `backfill`, `times`, `config` and `orders` nothing of
-ours; `service`, `rooms` and `cli` see all.
+`maillog.framing`, `control` only `orders`, `orders` only `store`, `backfill`, `times` and
+`config` nothing of ours; `service`, `rooms` and `cli` see all.
 """

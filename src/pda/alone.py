@@ -6,6 +6,7 @@ where another process writes already.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +19,8 @@ from pda.config import Settings
 from pda.importing import WORTH_A_PROCESS, ImportState, Report
 from pda.reading import Wanted
 from pda.rooms import first_error, open_rooms, tune
-from pda.store.queries import UserRow
+from pda.store.audit import Author
+from pda.store.edits import Edit, T
 
 
 def import_alone(
@@ -61,7 +63,8 @@ async def _obey(signals: AsyncIterator[int], interrupted: trio.Event) -> None:
         interrupted.set()
 
 
-def add_user_alone(settings: Settings, user: UserRow) -> None:
-    """Adds a user while no service runs."""
+def edit_alone(settings: Settings, edit: Edit[T]) -> T:
+    """Makes an edit while no service runs."""
     with open_rooms(settings) as rooms:
-        rooms.writer.add_user(user, time.time_ns() // 1000)
+        by = Author(f"uid {os.getuid()}")
+        return rooms.writer.make(edit, by, time.time_ns() // 1000)

@@ -20,11 +20,12 @@ import click
 import msgspec
 
 from pda import config, orders, output
-from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
-from pda.orders import AddUser, GetStatus
+from pda.cli_shared import edited, key_of, log_to_stderr, moment_option, one_sentence, replies
+from pda.orders import GetStatus
 from pda.store import queries
+from pda.store.accounts import PutUser, RemoveUser
 from pda.store.database import make_key, open_reader
-from pda.store.queries import Filter, UserRow
+from pda.store.queries import Filter
 from pda.times import rfc3339
 
 if TYPE_CHECKING:
@@ -209,7 +210,6 @@ def add_user(
 
     Example: pda user add alice --role admin
     """
-    from pda.alone import add_user_alone
     from pda.web.auth import hash_password
 
     if (role == "client") != bool(client):
@@ -218,13 +218,21 @@ def add_user(
         raise click.UsageError("a user name has neither colons nor control characters (RFC 7617)")
     settings = config.load(config_file)
     password = _password(from_stdin=password_stdin)
-    new = UserRow(name, hash_password(password), role, client)
-    if (sock := orders.running(settings.control_socket)) is None:
-        add_user_alone(settings, new)
-    else:
-        sock.close()
-        list(replies(settings, AddUser(new.name, new.password_hash, new.role, new.client_id)))
+    edited(settings, PutUser(name, hash_password(password), role, client))
     click.echo(f"{name} may log in as {role}")
+
+
+@user.command("remove")
+@click.argument("name")
+@click.pass_obj
+@one_sentence
+def remove_user(config_file: Path | None, name: str) -> None:
+    """Remove a user; what was done with the name stays in the audit.
+
+    Example: pda user remove alice
+    """
+    edited(config.load(config_file), RemoveUser(name))
+    click.echo(f"{name} may not log in any more")
 
 
 def _password(*, from_stdin: bool) -> str:

@@ -22,6 +22,7 @@ from pda import orders
 from pda.backfill import BackfillError
 from pda.config import ConfigError, Settings
 from pda.store.database import DatabaseError, Key, StoreError, find_key
+from pda.store.edits import NotThereError
 from pda.times import moment
 
 _P = ParamSpec("_P")
@@ -35,7 +36,7 @@ def one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
             return command(*args, **kwargs)
-        except (ConfigError, StoreError, BackfillError) as error:
+        except (ConfigError, StoreError, BackfillError, NotThereError) as error:
             raise click.ClickException(str(error)) from None
         except DatabaseError as error:
             raise click.ClickException(f"the database cannot be used: {error}") from None
@@ -68,6 +69,17 @@ def replies(
     except OSError as error:
         raise StoreError(f"the service does not answer: {error.strerror}") from None
     raise StoreError("the service has stopped meanwhile: try again")
+
+
+def edited(settings: Settings, edit: orders.Edit) -> object:
+    """What comes of an edit, made by the running service or by this process."""
+    if (sock := orders.running(settings.control_socket)) is None:
+        from pda.alone import edit_alone
+
+        return edit_alone(settings, edit)
+    sock.close()
+    (body,) = replies(settings, orders.MakeEdit(edit))
+    return msgspec.json.decode(body)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import array
 import logging
 import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -39,6 +40,8 @@ class Caller:
 
         self.interrupted = trio.Event()
         """Set when it wants no more of what it asked for; not when it has just gone."""
+        self.uid = _uid(peer)
+        """Who it is, as the kernel says."""
         self._peer = peer
 
     async def __call__(self, reply: Reply) -> None:
@@ -129,6 +132,12 @@ async def _receive(peer: trio.socket.SocketType) -> tuple[Order, list[int]]:
             os.close(descriptor)
         raise
     return order, descriptors
+
+
+def _uid(peer: trio.socket.SocketType) -> int:
+    """Of the process at the other end (SO_PEERCRED: pid, uid, gid)."""
+    found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", found)[1])
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

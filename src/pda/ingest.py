@@ -141,11 +141,14 @@ class Ingest:
             async with self._writing:
                 await self._commit()
 
-    async def exclusively(self, order: Callable[[], None]) -> None:
+    async def exclusively(self, order: Callable[[], _T]) -> _T:
         """Runs something else that writes, between two transactions."""
         async with self._writing:
-            await self._commit()
-            await trio.to_thread.run_sync(order)
+            # What is pending has to be committed, whoever does not wait for it any more.
+            with trio.CancelScope(shield=True):
+                await self._commit()
+                result = await trio.to_thread.run_sync(order)
+        return result
 
     async def compute(self, function: Callable[[_T], _R], argument: _T) -> _R:
         """Runs something in a thread while nobody else computes."""

@@ -14,6 +14,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from pda.store.accounts import PutUser, RemoveUser
+
 STOP = b"stop\n"
 """Sent after an order: no more of it is wanted."""
 
@@ -22,13 +24,14 @@ class GetStatus(msgspec.Struct, frozen=True, tag="status"):
     """How is the service?"""
 
 
-class AddUser(msgspec.Struct, frozen=True, tag="add-user"):
-    """Add a user, or give one a new password and role."""
+Edit: TypeAlias = PutUser | RemoveUser
+"""Those edits that can be ordered; others are asked for over HTTP only."""
 
-    name: str
-    password_hash: str
-    role: str
-    client_id: str = ""
+
+class MakeEdit(msgspec.Struct, frozen=True, tag="edit"):
+    """Change something in the store; the answer is what comes of it."""
+
+    edit: Edit
 
 
 class ImportFile(msgspec.Struct, frozen=True, tag="import"):
@@ -49,7 +52,7 @@ class ReloadRules(msgspec.Struct, frozen=True, tag="reload-rules"):
     """Read the rule list again."""
 
 
-Order: TypeAlias = GetStatus | AddUser | ImportFile | ReloadRules
+Order: TypeAlias = GetStatus | MakeEdit | ImportFile | ReloadRules
 
 
 class Reply(msgspec.Struct, frozen=True):

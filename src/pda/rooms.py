@@ -9,8 +9,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -24,7 +26,9 @@ from pda.maillog.correlate import Correlator
 from pda.maillog.pipeline import Hosts, Pipeline
 from pda.reading import Wanted
 from pda.rulebook import RuleBook
+from pda.store.audit import Author
 from pda.store.database import DatabaseError, StoreError, WriteLock, find_key, open_writer
+from pda.store.edits import Edit, NotThereError, T
 from pda.store.writer import Writer
 
 _T = TypeVar("_T")
@@ -61,6 +65,17 @@ class Rooms:
         """Until all that is stored is judged by the rules in force, also if they change."""
         while not self.writer.is_judged_by((edition := self.rulebook.edition).digest):
             await self.ingest.rejudge(edition.rules.classify, edition.digest)
+
+    async def make(self, edit: Edit[T], by: Author) -> T:
+        """Makes an edit that somebody asked for, between two transactions of the live stream.
+
+        Raises what it raises, and `DatabaseError`, at once where the disk refuses lines too: these
+        wait for it, and who asks is told.
+        """
+        if refused := self.ingest.writer_state.refused:
+            raise DatabaseError(refused)
+        make = partial(self.writer.make, edit, by, time.time_ns() // 1000)
+        return await self.ingest.exclusively(make)
 
     def _task(self) -> Task:
         """How lines are read, for another process."""
@@ -100,7 +115,7 @@ def first_error(main: Callable[[], Awaitable[_T]]) -> _T:
     try:
         return trio.run(main)
     except BaseExceptionGroup as group:
-        ours, _ = group.split((config.ConfigError, StoreError, DatabaseError))
+        ours, _ = group.split((config.ConfigError, StoreError, DatabaseError, NotThereError))
         error: BaseException | None = ours
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]

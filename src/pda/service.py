@@ -33,12 +33,14 @@ from pda.control import Caller
 from pda.importing import ImportState
 from pda.maillog import bounce
 from pda.metrics import Metrics
-from pda.orders import AddUser, GetStatus, ImportFile, Order, ReloadRules, Reply
+from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply
 from pda.reading import Wanted
 from pda.rooms import Rooms, first_error, open_rooms, tune
 from pda.rulebook import RuleBook
+from pda.store.accounts import users
+from pda.store.audit import Author
 from pda.store.database import DatabaseError
-from pda.store.queries import UserRow, users
+from pda.store.edits import Edit, NotThereError, T
 from pda.store.readers import Readers
 from pda.web.app import create_app
 from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
@@ -309,9 +311,8 @@ class Service:
         match order:
             case GetStatus():
                 await caller(Reply(final=True, body=_json(self._status())))
-            case AddUser(name, password_hash, role, client_id):
-                error = await self._add_user(UserRow(name, password_hash, role, client_id))
-                await caller(Reply(final=True, error=error))
+            case MakeEdit(edit):
+                await caller(await self._made(edit, Author(f"uid {caller.uid}")))
             case ReloadRules():
                 said = await self.reload_rules()
                 error = said if self._rooms.rulebook.refused else ""
@@ -319,16 +320,20 @@ class Service:
             case ImportFile():
                 await self._import(order, LogFile(order.name, descriptors[0]), caller)
 
-    async def _add_user(self, user: UserRow) -> str:
-        """Why not, if not. Lines wait for a disk that refuses; who sits at a terminal is told."""
-        problem = self.problem()
-        if not problem:
-            add = partial(self._rooms.writer.add_user, user, time.time_ns() // 1000)
-            try:
-                await self._rooms.ingest.exclusively(add)
-            except DatabaseError as error:
-                problem = f"the database cannot be written: {error}"
-        return problem and f"{problem}; nothing was changed about user {user.name}"
+    async def make(self, edit: Edit[T], by: Author) -> T:
+        """Makes an edit that somebody asked for: see `store.edits`."""
+        return await self._rooms.make(edit, by)
+
+    async def _made(self, edit: Edit[object], by: Author) -> Reply:
+        """The answer to who ordered an edit."""
+        try:
+            result = await self.make(edit, by)
+        except NotThereError as error:
+            return Reply(final=True, error=str(error))
+        except DatabaseError as error:
+            why = f"the database cannot be written: {error}; nothing was changed"
+            return Reply(final=True, error=why)
+        return Reply(final=True, body=_json(result))
 
     async def _import(self, order: ImportFile, file: LogFile, caller: Caller) -> None:
         """Imports a file that another process has opened, and tells it how that goes."""

@@ -19,7 +19,10 @@ from quart_trio.testing import TrioClient
 from pda.config import RuleSettings
 from pda.maillog.bounce import original_category
 from pda.rulebook import RuleBook
-from pda.store.queries import UserRow
+from pda.store.accounts import PutUser, UserRow
+from pda.store.audit import Author
+from pda.store.database import DatabaseError
+from pda.store.edits import Edit, T
 from pda.store.readers import Readers
 from pda.web.app import create_app
 from pda.web.auth import hash_password
@@ -50,6 +53,7 @@ class RunningService:
     asked: list[str] = field(default_factory=list)
     rulebook: RuleBook = field(default_factory=partial(RuleBook, RuleSettings()))
     refusal: str = ""
+    store: Store | None = None
 
     def listeners(self) -> Sequence[ListenerStatus]:
         return [LISTENER]
@@ -86,6 +90,12 @@ class RunningService:
             changed=3,
             judged_at=0,
         )
+
+    async def make(self, edit: Edit[T], by: Author) -> T:
+        if self.trouble:
+            raise DatabaseError(self.trouble)
+        assert self.store is not None
+        return self.store.make(edit, by)
 
     async def reload_rules(self) -> str:
         self.asked.append("reload")
@@ -151,8 +161,8 @@ def web(
     store = Store(folder)
     store.add(lines, zone, live=False)
     for each in users:
-        store.writer.add_user(each, STARTED_AT)
-    readers, service = Readers(store.path, store.key, 2), RunningService()
+        store.make(PutUser(each.name, each.password_hash, each.role, each.client_id))
+    readers, service = Readers(store.path, store.key, 2), RunningService(store=store)
     try:
         app = create_app(Site(readers, service, original_category, settings))
         yield Web(app, store, service, readers)

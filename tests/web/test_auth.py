@@ -12,7 +12,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pda.store.queries import UserRow
+from pda.store.accounts import PutUser, UserRow
 from pda.web.auth import (
     MOST_NAME,
     MOST_PASSWORD,
@@ -258,8 +258,7 @@ async def test_ipv6_neighbours_are_slowed_down_together(tmp_path: Path) -> None:
 async def test_a_changed_password_counts_soon(tmp_path: Path) -> None:
     with web(tmp_path, users=USERS) as app:
         assert await status(app, user="ann") == 200
-        changed = UserRow("ann", hash_password("new"), "reader", "")
-        app.store.writer.add_user(changed, 0)
+        app.store.make(PutUser("ann", hash_password("new"), "reader"))
         with trio.fail_after(20):
             while await status(app, user="ann") == 200:
                 await trio.lowlevel.checkpoint()

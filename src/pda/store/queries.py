@@ -123,15 +123,6 @@ class FailureRow(msgspec.Struct, frozen=True):
     reason: str
 
 
-class UserRow(msgspec.Struct, frozen=True):
-    """Who may ask."""
-
-    name: str
-    password_hash: str
-    role: str
-    client_id: str
-
-
 class Totals(msgspec.Struct, frozen=True):
     """How much is stored."""
 
@@ -302,14 +293,6 @@ def latest_failures(
     rows = connection.execute(_FAILURES, (client, limit)).fetchall()
     make: _Make[FailureRow] = FailureRow
     return [make(*row[:5], _state_name(row[5]), *row[6:]) for row in rows]
-
-
-def users(connection: Connection) -> list[UserRow]:
-    """Who may ask, by name."""
-    rows = connection.execute(
-        "SELECT name, password_hash, role, client_id FROM user ORDER BY name"
-    ).fetchall()
-    return [_made(UserRow, row) for row in rows]
 
 
 _FOUND = f"e.id IN ({terms.FIND})"

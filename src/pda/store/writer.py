@@ -20,13 +20,14 @@ from pda.maillog.events import (
     Verdict,
     Wanted,
 )
-from pda.store import imports
+from pda.store import edits, imports
+from pda.store.audit import Author
 from pda.store.batch import Batch, Judging, execute
 from pda.store.database import Connection, Value
+from pda.store.edits import Edit, T
 from pda.store.imports import Import
 from pda.store.lives import StoredLives
 from pda.store.names import number_of
-from pda.store.queries import UserRow
 from pda.store.rows import Rows
 from pda.store.schema import migrate
 
@@ -136,12 +137,9 @@ class Writer:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def add_user(self, user: UserRow, created_at: int) -> None:
-        """Adds a user, or gives one a new password and role."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO user VALUES (?, ?, ?, ?, ?)",
-            (user.name, user.password_hash, user.role, user.client_id, created_at),
-        )
+    def make(self, edit: Edit[T], by: Author, at: int) -> T:
+        """Makes an edit that somebody asked for; what was inserted has to be committed before."""
+        return edits.make(self._connection, edit, by, at)
 
     def find_imports(self, digest_of_first: Callable[[int], bytes | None]) -> list[Import]:
         """How far files that begin so were read."""

@@ -15,7 +15,7 @@ from msgspec import Meta
 from quart import Response, g
 from quart.app import Quart
 
-from pda.store import imports, queries
+from pda.store import accounts, imports, queries
 from pda.store.database import Connection
 from pda.store.imports import Import
 from pda.web.asking import Asker, TooSlow
@@ -127,7 +127,7 @@ class Api:
         """Whether all works; everybody may ask, so it says no more."""
         problem = self._site.service.problem()
         try:
-            await self._asker.ask(queries.users)
+            await self._asker.ask(accounts.users)
         except TooSlow:
             problem = problem or "the store does not answer"
         except Exception as error:  # noqa: BLE001 whatever it is, the service is not well

@@ -94,6 +94,7 @@ class _Gate:
         g.began = time.time()
         g.principal = None
         peer, forwarded = _peer(), _is_forwarded()
+        g.peer = peer
         named = is_allowed_host(request.headers.get("Host", ""), self._hosts)
         local = is_loopback(peer) and not forwarded and named
         if request.path == "/healthz" or (request.path == "/metrics" and local):

@@ -23,8 +23,8 @@ import trio
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from pda.store import queries
-from pda.store.queries import UserRow
+from pda.store import accounts
+from pda.store.accounts import UserRow
 from pda.web.asking import Asker
 from pda.web.errors import Refused
 
@@ -52,6 +52,11 @@ class Principal:
     role: str
     client_id: str | None = None
     """The only client whose mail may be seen; None for all."""
+
+    @property
+    def who(self) -> str:
+        """As the audit names it."""
+        return f"user {self.name}" if self.name else "this machine"
 
     @property
     def is_admin(self) -> bool:
@@ -117,7 +122,7 @@ class Guard:
     async def _known_users(self) -> dict[str, UserRow]:
         now = trio.current_time()
         if now >= self._users_until:
-            self._users = {user.name: user for user in await self._asker.ask(queries.users)}
+            self._users = {user.name: user for user in await self._asker.ask(accounts.users)}
             self._users_until = now + _USERS_FRESH_S
         return self._users
 

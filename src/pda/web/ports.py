@@ -14,7 +14,9 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from pda.maillog.events import Failure, Verdict
+from pda.store.audit import Author
 from pda.store.database import Connection
+from pda.store.edits import Edit, T
 from pda.store.readers import Readers
 
 OriginalCategory: TypeAlias = Callable[[Verdict], str]
@@ -90,7 +92,7 @@ class RuleBook(Protocol):
 
 
 class Service(Protocol):
-    """The running service, as the web sees it; every method but the two coroutines is quick."""
+    """The running service, as the web sees it; every method but the coroutines is quick."""
 
     @property
     def version(self) -> str: ...
@@ -135,6 +137,13 @@ class Service(Protocol):
         """Reads the rules again; says in a sentence what is in force now, also when refused.
 
         Begins to judge history by them. `rules_status` says whether they were refused.
+        """
+
+    async def make(self, edit: Edit[T], by: Author) -> T:
+        """Makes an edit in the store, by the one writer; it is durable when this returns.
+
+        Raises what the edit raises, as `NotThereError`, and `DatabaseError` where the disk
+        refuses; nothing is changed then. Pages and APIs ask by `editing.Editor`.
         """
 
     async def reindex(self) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pda.store.migrations import first
+from pda.store.migrations import access, first
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-MIGRATIONS: list[Callable[[Database], None]] = [first.migrate]
+MIGRATIONS: list[Callable[[Database], None]] = [first.migrate, access.migrate]
