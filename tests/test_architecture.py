@@ -16,13 +16,14 @@ MODULES = {
 ALLOWED = {
     "pda.maillog": ("pda.maillog",),
     "pda.store": ("pda.store", "pda.maillog.events"),
-    "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times"),
+    "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times", "pda.texts"),
     "pda.receive": ("pda.maillog.framing", "pda.maillog.relp"),
     "pda.backfill": ("pda.backfill",),
     "pda.config": ("pda.config",),
     "pda.control": ("pda.orders",),
     "pda.orders": ("pda.store",),
     "pda.times": (),
+    "pda.texts": (),
     "pda.maillog.events": ("pda.maillog.events",),
 }
 """Of the longest matching prefix; what is not named here may see all."""

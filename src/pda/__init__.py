@@ -47,6 +47,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py rules_api.py  /api/v1, /healthz, /metrics
         routes.py values.py   how a route of it is declared: types, validation, who may ask
+        formats.py            its rows as JSON, NDJSON and CSV
         openapi.py problems.py  its description from the declarations; the shape of its errors
       dashboard.py          the pages
       ports.py              what the web needs of the running service
@@ -60,7 +61,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     rulebook.py           the rules in force: where their list comes from; what is asked of them
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
-    times.py              moments as they are written
+    times.py texts.py     moments as they are written; texts of a log, harmless where they are shown
     config/               pda.toml + environment → checked `Settings`
       settings.py values.py checks.py reading.py
     cli.py cli_rules.py cli_backfill.py   the command line (__main__.py: `python -m pda`)
@@ -68,7 +69,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       output.py output_imports.py   what they print
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
-`store` only `maillog.events`, `web` only `store`, `maillog.events` and `times`, `receive` only
-`maillog.framing`, `control` only `orders`, `orders` only `store`, `backfill`, `times` and
-`config` nothing of ours; `service`, `rooms` and `cli` see all.
+`store` only `maillog.events`, `web` only `store`, `maillog.events`, `times` and `texts`, `receive`
+only `maillog.framing`, `control` only `orders`, `orders` only `store`, `backfill`, `times`,
+`texts` and `config` nothing of ours; `service`, `rooms` and `cli` see all.
 """

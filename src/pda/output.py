@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from pda.maillog.events import Delivery, HeaderAction, MessageId, Record
+from pda.texts import cell, plain
 from pda.times import rfc3339
 
 if TYPE_CHECKING:  # whoever has such a value has loaded its module
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # whoever has such a value has loaded its module
 _TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
 _ANY_WIDTH = 1_000_000
 _HIDDEN = frozenset(["orig_to", "message_id", "rule", "host", "change", "claimed_id"])
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # What JSON allows in a string and a terminal obeys: DEL, C1 (U+009B begins a sequence), and what
 # turns the direction of writing or ends a line.
 _OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -87,14 +87,7 @@ def _csv(found: Sequence[msgspec.Struct]) -> None:
         values = _values(row)
         if not number:
             writer.writerow(values)
-        writer.writerow([_cell(value) for value in values.values()])
-
-
-def _cell(value: object) -> object:
-    """A spreadsheet takes text that begins so for a formula."""
-    if not isinstance(value, str):
-        return value
-    return f"'{plain(value)}" if value.startswith(_FORMULA) else plain(value)
+        writer.writerow([cell(value) for value in values.values()])
 
 
 def _table(found: Sequence[msgspec.Struct]) -> None:
@@ -132,13 +125,6 @@ def visible(value: object) -> Text:
     from rich.text import Text
 
     return Text("" if value is None else plain(str(value)))
-
-
-def plain(text: str) -> str:
-    """Text for a terminal: control characters are shown, not obeyed."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def explained(found: Explained) -> None:

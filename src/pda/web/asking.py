@@ -30,6 +30,7 @@ class Asker:
         self._readers = readers
         self._timeout = timeout
         self._limiter = trio.CapacityLimiter(readers.size)
+        self._heavy = trio.CapacityLimiter(max(1, readers.size // 2))
 
     async def ask(
         self,
@@ -50,6 +51,21 @@ class Asker:
             except trio.Cancelled:
                 running.interrupt()
                 raise
+        raise TooSlow
+
+    async def ask_much(
+        self,
+        question: Callable[Concatenate[Connection, _P], _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        """The same for a question that may take long: half of the connections are left to others.
+
+        Raises `TooSlow`, also where others of its kind do not let it begin in time.
+        """
+        with trio.move_on_after(self._timeout):
+            async with self._heavy:
+                return await self.ask(question, *args, **kwargs)
         raise TooSlow
 
 

@@ -155,7 +155,7 @@ class OriginalApi:
             return _encoded(select([], query))  # as for a client that is not known
         self._count(client)
         wanted = msgspec.structs.replace(wanted, since=query.since, until=query.until)
-        return await self._asker.ask(_selection, wanted, query, self._site.original_category)
+        return await self._asker.ask_much(_selection, wanted, query, self._site.original_category)
 
     def _count(self, client: str) -> None:
         before = self._statistics.pop(client, None)
@@ -195,13 +195,13 @@ class OriginalApi:
         )
 
     async def _address_counts(self, principal: Principal) -> _Result:
-        return await self._asker.ask(_address_counts, principal.client_id)
+        return await self._asker.ask_much(_address_counts, principal.client_id)
 
     async def _addresses(self, principal: Principal) -> _Result:
-        return await self._asker.ask(_addresses, principal.client_id)
+        return await self._asker.ask_much(_addresses, principal.client_id)
 
     async def _unknown_bounces(self, principal: Principal) -> _Result:
-        return await self._asker.ask(
+        return await self._asker.ask_much(
             _unknown_bounces, principal.client_id, self._site.original_category
         )
 

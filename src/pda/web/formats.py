@@ -1,0 +1,81 @@
+"""Rows as JSON, NDJSON and CSV: which is wanted, with which members, as octets.
+
+Owns the forms and how one is chosen. Pure: published rows in, octets out; knows no question.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+from werkzeug.datastructures import MIMEAccept
+
+from pda.texts import cell
+from pda.web.errors import Invalid, Mistake
+from pda.web.routes import JSON
+
+Form: TypeAlias = Literal["json", "ndjson", "csv"]
+MEDIA: Final[dict[Form, str]] = {
+    "json": JSON,
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv",
+}
+_ENCODER: Final = msgspec.json.Encoder()
+
+Wanted: TypeAlias = Annotated[
+    Form | None,
+    Meta(
+        description="`json` is one page; `ndjson` (an object on each line) and `csv` are all rows,"
+        " streamed. Comes before the header Accept."
+    ),
+]
+Fields: TypeAlias = Annotated[
+    tuple[str, ...],
+    Meta(description="Only these members, in this order, separated by commas.", max_length=50),
+]
+
+
+def chosen(form: Form | None, accept: MIMEAccept) -> Form:
+    """The form that is asked for; JSON where nothing else is preferred."""
+    if form is not None:
+        return form
+    best = accept.best_match(list(MEDIA.values()), JSON)
+    return next(name for name, media in MEDIA.items() if media == best)
+
+
+class Members:
+    """Some members of the rows of a kind, in their order."""
+
+    def __init__(self, kind: type[msgspec.Struct], names: Sequence[str] = ()) -> None:
+        known = kind.__struct_fields__
+        if unknown := [name for name in names if name not in known]:
+            why = f"{unknown[0]!r} is not known; known are {', '.join(known)}"
+            raise Invalid([Mistake("query", "fields", why)])
+        self.names = tuple(dict.fromkeys(names)) or known
+        self._all = self.names == known
+        self._values = attrgetter(*self.names) if len(self.names) > 1 else self._only
+
+    def objects(self, rows: Sequence[msgspec.Struct]) -> Sequence[object]:
+        """What JSON shows of them."""
+        if self._all:
+            return rows
+        return [dict(zip(self.names, self._values(row), strict=True)) for row in rows]
+
+    def lines(self, form: Form, rows: Sequence[msgspec.Struct], *, head: bool) -> bytes:
+        """NDJSON or CSV of some rows; `head`: they are the first ones."""
+        if form == "ndjson":
+            return _ENCODER.encode_lines(self.objects(rows))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
+        if head:
+            writer.writerow(self.names)
+        writer.writerows([map(cell, self._values(row)) for row in rows])
+        return text.getvalue().encode()
+
+    def _only(self, row: msgspec.Struct) -> tuple[Any, ...]:
+        return (getattr(row, self.names[0]),)
