@@ -39,6 +39,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       imports.py            which log files were read, and how far
       edits.py audit.py     what somebody asks to be changed, and the account of it
       accounts.py           users, tokens, sessions
+      upkeep.py             the database as a whole: check, backup, restore, another key
     web/                  what is asked over HTTP
       app.py auth.py        the application; who may ask
       asking.py errors.py   questions to the store from Trio; what cannot be served
@@ -64,7 +65,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     times.py texts.py     moments as they are written; texts of a log, harmless where they are shown
     config/               pda.toml + environment → checked `Settings`
       settings.py values.py checks.py reading.py
-    cli.py cli_rules.py cli_backfill.py   the command line (__main__.py: `python -m pda`)
+    cli.py cli_rules.py cli_backfill.py cli_db.py   the command line (__main__.py: `python -m pda`)
       cli_shared.py         what its commands share
       output.py output_imports.py   what they print
 

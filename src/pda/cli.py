@@ -38,6 +38,7 @@ class Commands(click.Group):
     ELSEWHERE: ClassVar = {
         "backfill": "pda.cli_backfill",
         "classify": "pda.cli_rules",
+        "db": "pda.cli_db",
         "rules": "pda.cli_rules",
     }
 

@@ -29,6 +29,7 @@ from pda.rulebook import RuleBook
 from pda.store.audit import Author
 from pda.store.database import DatabaseError, StoreError, WriteLock, find_key, open_writer
 from pda.store.edits import Edit, NotThereError, T
+from pda.store.upkeep import finish_change_of_key
 from pda.store.writer import Writer
 
 _T = TypeVar("_T")
@@ -91,6 +92,7 @@ def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
     """The parts that write, under the lock that only one process can hold."""
     lock = WriteLock(settings.database)
     try:
+        finish_change_of_key(settings.database, settings.key_file)
         rooms = Rooms(settings)
         try:
             yield rooms

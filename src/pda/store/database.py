@@ -36,6 +36,10 @@ class StoreError(Exception):
     """The store cannot be used; the message says what, where, and what to do."""
 
 
+class InUseError(StoreError):
+    """Another process writes the database."""
+
+
 class Cursor(Protocol):
     """What is used of a DB-API cursor."""
 
@@ -66,9 +70,19 @@ class Key:
     def __repr__(self) -> str:
         return "Key(…)"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._hex == other._hex
+
+    def __hash__(self) -> int:
+        return hash(self._hex)
+
     def pragma(self) -> str:
         """The statement that unlocks a database; never to be logged."""
         return f"PRAGMA key = \"x'{self._hex}'\""
+
+    def rekey_pragma(self) -> str:
+        """The statement that encrypts an unlocked database with this key; never to be logged."""
+        return f"PRAGMA rekey = \"x'{self._hex}'\""
 
 
 def find_key(database: Path, key_file: Path, key_hex: str = "", *, make: bool = True) -> Key:
@@ -83,8 +97,7 @@ def find_key(database: Path, key_file: Path, key_hex: str = "", *, make: bool = 
     if credential.exists():
         return _read_key(credential)  # who may read it is systemd's business, by ACL
     if _is_there(key_file):
-        _refuse_if_readable_by_others(key_file)
-        return _read_key(key_file)
+        return _key_that_fits(database, key_file)
     if _has_content(database):
         raise StoreError(
             f"the database {database} is there but its key file {key_file} is not: put the key"
@@ -95,6 +108,37 @@ def find_key(database: Path, key_file: Path, key_hex: str = "", *, make: bool = 
     return make_key(key_file)
 
 
+def _key_that_fits(database: Path, key_file: Path) -> Key:
+    """That of the key file; where a change of keys was interrupted, the one that opens it."""
+    key = read_key_file(key_file)
+    coming = coming_key_file(key_file)
+    if not _is_there(coming) or not _has_content(database) or opens(database, key):
+        return key
+    return read_key_file(coming)
+
+
+def coming_key_file(key_file: Path) -> Path:
+    """Where the next key stands while the database is being encrypted with it."""
+    return key_file.with_name(f"{key_file.name}.new")
+
+
+def read_key_file(path: Path) -> Key:
+    """The key in a file that nobody else can read. Raises `StoreError`."""
+    if not _is_there(path):
+        raise StoreError(f"there is no key file {path}")
+    _refuse_if_readable_by_others(path)
+    return _read_key(path)
+
+
+def opens(database: Path, key: Key) -> bool:
+    """Whether this is the key of a database of ours."""
+    try:
+        connect(database, key, new=False).close()
+    except StoreError:
+        return False
+    return True
+
+
 def make_key(path: Path) -> Key:
     """A new key in a new file of mode 0600. Raises `StoreError`, also if there is such a file."""
     raw = secrets.token_bytes(KEY_BYTES)
@@ -103,7 +147,7 @@ def make_key(path: Path) -> Key:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_durably(new, raw.hex() + "\n")
         os.link(new, path)  # whole or not at all, and never over another one
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError:
         raise StoreError(f"{path} is there already; a key is never overwritten") from None
     except OSError as error:
@@ -122,7 +166,7 @@ def _write_durably(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """A new name outlasts a power cut only then."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -159,9 +203,10 @@ def open_writer(path: Path, key: Key) -> Connection:
     """The connection that writes, with a database of ours behind it, made if there is none."""
     new = not _has_content(path)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    connection = _connect(path, key, new=new)
+    connection = connect(path, key, new=new)
     try:
         if new:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is any page
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("PRAGMA synchronous = FULL")
@@ -176,7 +221,7 @@ def open_reader(path: Path, key: Key) -> Connection:
     """A connection that only reads; raises `StoreError` where there is nothing to read."""
     if not _has_content(path):
         raise StoreError(_nothing_to_read(path))
-    connection = _connect(path, key, new=False)
+    connection = connect(path, key, new=False)
     try:
         refuse_newer(connection)
     except StoreError:
@@ -203,7 +248,8 @@ def _nothing_to_read(path: Path) -> str:
     return f"there is no database {path} yet: start the service or a backfill first"
 
 
-def _connect(path: Path, key: Key, *, new: bool) -> Connection:
+def connect(path: Path, key: Key, *, new: bool) -> Connection:
+    """A connection to a database of ours, or a `new` one. Raises `StoreError`."""
     before = os.umask(0o077)  # the -wal and -shm files get the mode of the database
     try:
         connection = cast(
@@ -212,6 +258,8 @@ def _connect(path: Path, key: Key, *, new: bool) -> Connection:
         )
         connection.execute(key.pragma())
         connection.execute("PRAGMA cipher_log_level = NONE")
+        # The default as well: VACUUM copies into a database that it makes by the defaults.
+        connection.execute(f"PRAGMA cipher_default_page_size = {_PAGE_SIZE}")
         connection.execute(f"PRAGMA cipher_page_size = {_PAGE_SIZE}")
         connection.execute("PRAGMA temp_store = MEMORY")
         found = connection.execute("PRAGMA application_id").fetchone()
@@ -262,7 +310,7 @@ class WriteLock:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._handle)
-            raise StoreError(f"another process writes {database} already") from None
+            raise InUseError(f"another process writes {database} already") from None
 
     def release(self) -> None:
         """Lets another process write."""

@@ -24,7 +24,7 @@ def migrate(connection: Connection) -> None:
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
         try:
             connection.execute("BEGIN IMMEDIATE")
-            migration(_view(connection))
+            migration(view(connection))
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("COMMIT")
         except DatabaseError as error:
@@ -35,7 +35,7 @@ def migrate(connection: Connection) -> None:
             ) from error
 
 
-def _view(connection: Connection) -> Database:
+def view(connection: Connection) -> Database:
     """The connection as sqlite-utils sees it, which is loaded only where there is a table to make.
 
     It takes module pysqlite3 in place of sqlite3 where it finds one; so it catches the exceptions
