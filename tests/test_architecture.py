@@ -17,7 +17,7 @@ ALLOWED = {
     "pda.maillog": ("pda.maillog",),
     "pda.store": ("pda.store", "pda.maillog.events"),
     "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times", "pda.texts"),
-    "pda.receive": ("pda.maillog.framing", "pda.maillog.relp"),
+    "pda.receive": ("pda.receive", "pda.maillog.framing", "pda.maillog.relp"),
     "pda.backfill": ("pda.backfill",),
     "pda.config": ("pda.config",),
     "pda.control": ("pda.orders",),

@@ -186,7 +186,7 @@ WRONG: list[tuple[str, list[str]]] = [
     ("[http]\nbind = 'https://127.0.0.1:80'", ["http.bind: 'https://127.0.0.1:80' must be an"]),
     ("[http]\nbind = 'example.org:80'", ["http.bind: 'example.org:80' is not an address like '127"]),
     ("[http.original_api]\nallow = true", ["http.original_api.allow: there is no such key"]),
-    ("[receive]\nlisten = ['127.0.0.1:1']", ["receive.listen: '127.0.0.1:1' must begin with udp"]),
+    ("[receive]\nlisten = ['127.0.0.1:1']", ["receive.listen: '127.0.0.1:1' must begin with one of udp"]),
     ("[receive]\nlisten = ['tcp://[::1']", ["receive.listen: 'tcp://[::1' is not an address like"]),
     ("[receive]\nlisten = 'tcp://127.0.0.1:1'", ["receive.listen: Expected `array`, got `str`"]),
     ("[receive]\nlisten = ['udp://[::]:1']", ["receive.listen: 'udp://[::]:1' can be reached from"]),
@@ -199,7 +199,7 @@ WRONG: list[tuple[str, list[str]]] = [
         "[[receive.listener]]\nlisten = 'tcp://127.0.0.1:1'\n[[receive.listener]]\n"
         "listen = 'ftp://127.0.0.1:1'\nzone = '../x'\nallow = ['x']\nmax_connections = -1",
         [
-            "receive.listener[2].listen: 'ftp://127.0.0.1:1' must begin with udp",
+            "receive.listener[2].listen: 'ftp://127.0.0.1:1' must begin with one of udp",
             "receive.listener[2].allow: 'x' does not appear to be",
             "receive.listener[2].max_connections: must be at least 1",
             "receive.listener[2].zone: '../x' is no time zone",

@@ -10,6 +10,8 @@ import signal
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,23 @@ async def test_an_order_runs_between_transactions(ingest: Ingest, store: Store) 
     assert len(attempts(store)) == 20
 
 
+async def test_who_sent_is_told_in_order_once_it_is_stored(ingest: Ingest, store: Store) -> None:
+    """Also of what told nothing, though there is nothing to store of it."""
+    told: list[tuple[int, int]] = []
+
+    def tell(number: int) -> None:
+        told.append((number, len(attempts(store))))
+
+    texts = [attempt(), b"no line of a log", attempt(to="b@x.example"), b"nor this"]
+    async with running(ingest) as send:
+        for number, text in enumerate(texts):
+            await send.send(replace(lines(text), stored=partial(tell, number)))
+        while len(told) < len(texts):
+            await trio.lowlevel.checkpoint()
+    assert [number for number, _ in told] == [0, 1, 2, 3]
+    assert all(rows >= wanted for (_, rows), wanted in zip(told, (1, 1, 2, 2), strict=True))
+
+
 # --- The disk refuses ----------------------------------------------------------------------------
 
 
@@ -182,6 +201,33 @@ async def test_the_disk_refuses_for_a_while_and_nothing_is_lost(
     assert (state.refused, state.lost_events) == ("", 0)
     told = [record.levelname for record in caplog.records if record.name == "pda.ingest"]
     assert told == ["ERROR", "WARNING"]
+
+
+async def test_who_sent_is_told_nothing_while_the_disk_refuses(
+    ingest: Ingest, store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    told: list[str] = []
+    refuse(store.connection)
+    async with running(ingest) as send:
+        await send.send(replace(lines(*large(200)), stored=partial(told.append, "first")))
+        await send.send(replace(lines(b"nothing"), stored=partial(told.append, "second")))
+        await refused(ingest, times=3)
+        assert told == []
+        allow(store.connection)
+    assert told == ["first", "second"]
+
+
+async def test_who_sent_is_never_told_of_what_was_given_up(
+    ingest: Ingest, store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    told: list[str] = []
+    refuse(store.connection)
+    async with running(ingest) as send:
+        await send.send(replace(lines(*large(200)), stored=partial(told.append, "first")))
+        await refused(ingest)
+        await send.send(replace(lines(b"nothing"), stored=partial(told.append, "second")))
+    assert ingest.writer_state.lost_events == 200
+    assert told == []
 
 
 async def test_a_stop_while_the_disk_refuses_is_bounded(

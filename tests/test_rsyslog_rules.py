@@ -22,7 +22,11 @@ def check(configuration: Path) -> tuple[int, str]:
 
 
 def test_there_is_a_rule_for_each_protocol() -> None:
-    assert {rule.name for rule in RULES.glob("*.conf")} >= {"pda-udp.conf", "pda-tcp.conf"}
+    assert {rule.name for rule in RULES.glob("*.conf")} >= {
+        "pda-udp.conf",
+        "pda-tcp.conf",
+        "pda-relp.conf",
+    }
 
 
 @pytest.mark.parametrize("rule", sorted(RULES.glob("*.conf")), ids=lambda rule: rule.name)

@@ -3,8 +3,12 @@
 A line's way, in reading order. Each hop hands on values of `maillog.events`; the arrows that are
 marked ~ are asynchronous, everything between them is plain function calls on batches of lines.
 
-    receive.py            UDP and TCP sockets → `Lines`, with back-pressure
+    receive/              UDP, TCP and RELP sockets → `Lines`, with back-pressure
+      listener.py edge.py   what may be listened at; what its sockets share
+      udp.py stream.py      datagrams; connections
+      wire.py syslog.py relp.py   a connection's octets; what is said on it
       maillog/framing.py    RFC 6587: octets → frames
+      maillog/relp.py       RELP: octets → messages, and answers to them
     backfill/             log files, plain or packed → the same lines, in chunks
       order.py              which files, the oldest one first
       files.py              opened, unpacked, bounded
@@ -71,6 +75,6 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events`, `times` and `texts`, `receive`
-only `maillog.framing`, `control` only `orders`, `orders` only `store`, `backfill`, `times`,
-`texts` and `config` nothing of ours; `service`, `rooms` and `cli` see all.
+only `maillog.framing` and `maillog.relp`, `control` only `orders`, `orders` only `store`,
+`backfill`, `times`, `texts` and `config` nothing of ours; `service`, `rooms` and `cli` see all.
 """

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import tzinfo
 from functools import partial
@@ -44,6 +44,8 @@ _ENTRIES_AT_A_TIME = 500
 _RETRY_S = 1.0
 _MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
+_MOST_UNACKNOWLEDGED = 5_000
+"""In one transaction that a sender waits for, whatever else comes in meanwhile."""
 _IMPORTS_WAITING = 1
 _QUEUED_WORK = 8
 """Batches that may be read while a transaction is committed."""
@@ -65,6 +67,8 @@ class Work(msgspec.Struct):
     """Is told what they came to."""
     done: trio.Event | None = None
     """Set when they are committed."""
+    stored: Sequence[Callable[[], None]] = ()
+    """Called in their order once they are committed, and never if they could not be."""
 
 
 class Pending(msgspec.Struct):
@@ -74,6 +78,7 @@ class Pending(msgspec.Struct):
     events: int = 0
     live: bool = False
     done: list[trio.Event] = []
+    stored: list[Callable[[], None]] = []
 
 
 class WriterState(msgspec.Struct):
@@ -123,9 +128,11 @@ class Ingest:
             async for first in channel:
                 batches, rules = self._take(channel, first), self.pipeline.rules
                 told = await self.compute(self._read, batches)
-                if told:
+                # Also what told nothing is acknowledged in its order, after what did.
+                stored = [batch.stored for batch in batches if batch.stored is not None]
+                if told or stored:
                     self._live_waiting += 1
-                    await send.send(Work(told, rules, live=True))
+                    await send.send(Work(told, rules, live=True, stored=stored))
 
     async def write(self) -> None:
         """Second hop: batches into transactions, until nobody can send any more."""
@@ -180,6 +187,7 @@ class Ingest:
         pending.live |= work.live
         if work.done is not None:
             pending.done.append(work.done)
+        pending.stored += work.stored
         try:
             await self.compute(self._writer.insert, batch)
         except DatabaseError:  # all of the transaction has gone: the commit inserts it again
@@ -204,7 +212,8 @@ class Ingest:
     def _is_due(self) -> bool:
         """An import fills its transactions; live lines wait for no more than what is there."""
         pending = self._pending
-        if pending.done or pending.events >= _MOST_EVENTS:
+        most = _MOST_UNACKNOWLEDGED if pending.stored else _MOST_EVENTS
+        if pending.done or pending.events >= most:
             return True
         return pending.live and not self._live_waiting
 
@@ -265,6 +274,9 @@ class Ingest:
         pending, self._pending = self._pending, Pending()
         if pending.batches and not await self._is_committed(pending.batches):
             self.writer_state.lost_events += pending.events
+        else:
+            for stored in pending.stored:
+                stored()
         for done in pending.done:
             done.set()
 

@@ -17,7 +17,7 @@ from pda.ingest import Ingest
 from pda.receive import Counters
 from pda.web.ports import RulesStatus
 
-_GAUGES = frozenset(["connections_open", "receive_buffer", "last_line_at"])
+_GAUGES = frozenset(["connections_open", "receive_buffer", "last_line_at", "unacknowledged"])
 
 
 class Metrics(Collector):

@@ -19,7 +19,7 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 import trio
@@ -66,7 +66,7 @@ def listener_of(settings: config.ListenerSettings) -> receive.Listener:
     address = config.parse_address(settings.listen)
     host = "127.0.0.1" if address.host == "localhost" else address.host
     return receive.Listener(
-        "udp" if address.protocol == "udp" else "tcp",
+        cast(receive.Protocol, address.protocol),  # the listener itself looks at it
         host,
         address.port,
         settings.zone,
@@ -395,7 +395,7 @@ def _allow_descriptors(settings: config.ReceiveSettings) -> None:
 
     Without, senders would keep users and the control socket from being answered.
     """
-    streams = [one for one in settings.listeners() if one.listen.startswith("tcp:")]
+    streams = [one for one in settings.listeners() if not one.listen.startswith("udp:")]
     wanted = sum(one.max_connections for one in streams) + _OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if not 0 <= soft < wanted:  # RLIM_INFINITY is negative

@@ -6,6 +6,7 @@ Needs no privileges and touches nothing of the system's rsyslogd. Started and st
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,7 +23,11 @@ import trio
 RULES = Path(__file__).parents[2] / "rsyslog"
 RSYSLOGD = shutil.which("rsyslogd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 needs_rsyslogd = pytest.mark.skipif(RSYSLOGD is None, reason="rsyslogd is not installed")
+needs_omrelp = pytest.mark.skipif(
+    not list(Path("/usr/lib").glob("**/rsyslog/omrelp.so")), reason="rsyslog-relp is not installed"
+)
 
+Protocol = Literal["udp", "tcp", "relp"]
 Framing = Literal["octet-counted", "traditional"]
 
 # `workDirectory` first: a rule's queue wants it. No other input: the machine's own log is not ours.
@@ -51,17 +56,21 @@ class Rsyslogd:
 
 
 def shipped_rule(
-    protocol: Literal["udp", "tcp"], port: int = 5514, framing: Framing = "octet-counted"
+    protocol: Protocol, port: int, framing: Framing = "octet-counted", **changed_keys: str
 ) -> str:
     """One of our rules as an operator would adapt it, but with sooner retries and stops."""
+    usual = 2514 if protocol == "relp" else 5514
     changes = {
-        'port="5514"': f'port="{port}"',
+        f'port="{usual}"': f'port="{port}"',
         'action.resumeInterval="5"': 'action.resumeInterval="1"',
         'queue.timeoutShutdown="10000"': 'queue.timeoutShutdown="1000"',
     }
     if protocol == "tcp":
         changes['TCP_Framing="octet-counted"'] = f'TCP_Framing="{framing}"'
     rule = (RULES / f"pda-{protocol}.conf").read_text()
+    for key, value in changed_keys.items():
+        rule, found = re.subn(rf'(?<![.\w]){key}="[^"]*"', f'{key}="{value}"', rule)
+        assert found == 1, f"{key} has gone from pda-{protocol}.conf"
     for shipped, changed in changes.items():
         assert rule.count(shipped) == 1, f"{shipped} has gone from pda-{protocol}.conf"
         rule = rule.replace(shipped, changed)

@@ -23,6 +23,7 @@ from pda.config.settings import (
 )
 from pda.config.values import parse_address, zone
 
+_PROTOCOLS = ("udp", "tcp", "relp")
 _SOCKET_PATH_LIMIT = 107
 _T = TypeVar("_T")
 
@@ -68,8 +69,9 @@ def _receive_mistakes(receive: ReceiveSettings) -> list[str]:
 def _listener_mistakes(listener: ListenerSettings, where: str) -> list[str]:
     mistakes: list[str] = []
     address = _try(parse_address, listener.listen, f"{where}.listen", mistakes)
-    if address is not None and address.protocol not in {"udp", "tcp"}:
-        mistakes.append(f"{where}.listen: {listener.listen!r} must begin with udp:// or tcp://")
+    if address is not None and address.protocol not in _PROTOCOLS:
+        names = ", ".join(f"{name}://" for name in _PROTOCOLS)
+        mistakes.append(f"{where}.listen: {listener.listen!r} must begin with one of {names}")
     if address is not None and not listener.allow and not address.loopback:
         mistakes.append(
             f"{where}.listen: {listener.listen!r} can be reached from other machines; name the"

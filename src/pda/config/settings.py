@@ -32,7 +32,11 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReceiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[receive]`"""
 
-    listen: tuple[str, ...] = ("udp://127.0.0.1:5514", "tcp://127.0.0.1:5514")
+    listen: tuple[str, ...] = (
+        "udp://127.0.0.1:5514",
+        "tcp://127.0.0.1:5514",
+        "relp://127.0.0.1:2514",
+    )
     zone: str = "local"
     hostname: str = ""
     allow: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.receiving import HOSTS, LINE, running, udp
+from tests.receive.support import HOSTS, LINE, running, udp
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -68,7 +68,7 @@ async def test_a_batch_of_large_datagrams_is_bounded_by_its_octets() -> None:
 
 
 async def test_what_the_kernel_drops_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pda.receive._UDP_BUFFER", 4096)
+    monkeypatch.setattr("pda.receive.udp._UDP_BUFFER", 4096)
     async with running(udp()) as edge:
         with edge.datagrams() as sock:
             for _ in range(1000):
@@ -82,7 +82,7 @@ async def test_what_the_kernel_drops_is_counted(monkeypatch: pytest.MonkeyPatch)
 async def test_what_the_kernel_drops_shows_while_the_listener_runs(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr("pda.receive._UDP_BUFFER", 4096)
+    monkeypatch.setattr("pda.receive.udp._UDP_BUFFER", 4096)
     async with running(udp()) as edge:
         with edge.datagrams() as sock:
             for _ in range(1000):

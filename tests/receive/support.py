@@ -75,6 +75,10 @@ def udp(host: str = "127.0.0.1", **options: object) -> Listener:
     return Listener("udp", host, 0, **options)  # type: ignore[arg-type]
 
 
+def relp(host: str = "127.0.0.1", **options: object) -> Listener:
+    return Listener("relp", host, 0, **options)  # type: ignore[arg-type]
+
+
 async def end_of(stream: trio.SocketStream) -> bytes:
     """What the other side sends until it closes; a reset is an end as well."""
     try:
