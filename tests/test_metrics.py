@@ -43,7 +43,7 @@ def test_every_counter_of_every_listener(ingest: Ingest) -> None:
         names = [field.name for field in fields(Counters)]
         counters[name] = Counters(**{one: 100 * offset + n for n, one in enumerate(names)})
     found = samples(Metrics(counters, ingest, {}))
-    gauges = {"connections_open", "receive_buffer", "last_line_at"}
+    gauges = {"connections_open", "receive_buffer", "last_line_at", "unacknowledged"}
     for name, one in counters.items():
         for field in fields(Counters):
             suffix = "" if field.name in gauges else "_total"
