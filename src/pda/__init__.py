@@ -41,6 +41,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       readers.py            connections for many askers at a time
       queries.py verdicts.py  one function per question
       imports.py            which log files were read, and how far
+      choices.py            what filters offer to choose from
       edits.py audit.py     what somebody asks to be changed, and the account of it
       accounts.py           users, tokens, sessions
       upkeep.py             the database as a whole: check, backup, restore, another key
@@ -54,7 +55,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         routes.py values.py   how a route of it is declared: types, validation, who may ask
         formats.py            its rows as JSON, NDJSON and CSV
         openapi.py problems.py  its description from the declarations; the shape of its errors
-      dashboard.py          the pages
+      pages/                the pages for people (its own map inside)
       ports.py              what the web needs of the running service
 
     maillog/events/       the vocabulary; imports nothing of ours

@@ -81,7 +81,9 @@ async def test_the_style_sheet_may_be_kept(tmp_path: Path) -> None:
     with web(tmp_path) as app:
         response = await app.get("/static/pda.css")
         assert response.headers["Content-Type"].startswith("text/css")
-        assert response.headers["Cache-Control"] == "private, max-age=3600"
+        assert response.headers["Cache-Control"] == "no-store"
+        response = await app.get("/static/pda.css?v=1")
+        assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert (await app.get("/static/../app.py")).status_code == 404
         assert (await app.get("/static/%2e%2e/app.py")).status_code == 404
 

@@ -18,16 +18,18 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
-from pda.web import api, dashboard, lists, openapi, original_api, rules_api
+from pda.web import api, lists, openapi, original_api, pages, rules_api
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import LOCAL, Guard, is_loopback
 from pda.web.errors import Refused
+from pda.web.pages.layout import error_page
 from pda.web.ports import Site
 from pda.web.problems import problem
 from pda.web.routes import Router
 
 log = logging.getLogger(__name__)
 
+_FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _MOST_BODY: Final = 1024 * 1024
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -63,7 +65,7 @@ def create_app(site: Site) -> QuartTrio:
     lists.Lists(asker).register(app)
     router.add("Bounce rules", rules_api.RulesApi(site, asker))
     openapi.Description(router, site.service.version).register()
-    dashboard.Dashboard(site, asker).register(app)
+    pages.register(app, site, asker)
     return app
 
 
@@ -138,7 +140,7 @@ async def _complete(response: Response) -> Response:
     if request.scheme == "https":
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     static = request.path.startswith("/static/") and response.status_code == 200
-    response.headers["Cache-Control"] = "private, max-age=3600" if static else "no-store"
+    response.headers["Cache-Control"] = _FOR_GOOD if static and "v" in request.args else "no-store"
     return response
 
 
@@ -150,7 +152,7 @@ async def _failed(error: Exception) -> Response:
     elif request.path.startswith(("/api/", "/metrics")):
         response = problem(refused)
     else:
-        response = await dashboard.error_page(refused)
+        response = await error_page(refused)
     response.headers.update(refused.headers)
     return response
 

@@ -1,0 +1,143 @@
+"""What a page is about: a range of time, a client, a host; as it stands in the URL.
+
+Owns the parameters `range`, `from`, `to`, `client`, `host` and the links that keep them. So a view
+can be sent to a colleague. Times are µs since the epoch; `until` is not part of the range.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from pda.times import moment, rfc3339
+from pda.web.errors import Refused
+
+MINUTE: Final = 60_000_000
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+RANGES: Final = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+NAMES: Final = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+USUAL: Final = "24h"
+_ZONE: Final = re.compile(r"([zZ]|[+-]\d\d:?\d\d|^\d{9,15}|^\d{4}-\d\d-\d\d)$")
+"""What needs no zone of its own; a field for a time sends none, and means UTC."""
+_LEAST: Final = MINUTE
+_MOST: Final = 3660 * DAY
+_STEPS: Final = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, DAY, 7 * DAY)
+_BUCKETS: Final = 90
+"""At most so many bars stand side by side."""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """The range and the filters of a page."""
+
+    since: int
+    until: int
+    preset: str = USUAL
+    """A key of `RANGES`; empty for a range of one's own."""
+    client: str | None = None
+    host: str | None = None
+
+    @property
+    def length(self) -> int:
+        return self.until - self.since
+
+    @property
+    def name(self) -> str:
+        """As it follows on `last`; empty for a range of one's own."""
+        return NAMES.get(self.preset, "")
+
+    def before(self) -> View:
+        """The period before, as long as this one."""
+        return msgspec.structs.replace(
+            self, since=self.since - self.length, until=self.since, preset=""
+        )
+
+    def step(self, finest: int = MINUTE) -> int:
+        """Length of a bar: round, not finer than `finest`, and not too many of them."""
+        fitting = (s for s in _STEPS if s >= finest and self.length <= s * _BUCKETS)
+        return next(fitting, _STEPS[-1])
+
+    def parameters(self) -> dict[str, str]:
+        """As they stand in a URL; what is usual is left out."""
+        found = {}
+        if not self.preset:
+            found.update({"from": rfc3339(self.since), "to": rfc3339(self.until)})
+        elif self.preset != USUAL:
+            found["range"] = self.preset
+        if self.client is not None:
+            found["client"] = self.client
+        if self.host is not None:
+            found["host"] = self.host
+        return found
+
+    def link(self, path: str, **changes: object) -> str:
+        """A link that keeps the view; `changes` sets other parameters, None removes one.
+
+        `from_` stands for `from`; a range of one's own takes the place of `range` and vice versa.
+        """
+        wanted: dict[str, object] = {**self.parameters()}
+        named = {name.rstrip("_"): value for name, value in changes.items()}
+        if "range" in named:
+            named = {"from": None, "to": None, **named}
+        elif "from" in named:
+            named = {"range": None, **named}
+        wanted.update({k: rfc3339(v) if k in _TIMES and v else v for k, v in named.items()})  # type: ignore[arg-type]
+        kept = {k: v for k, v in wanted.items() if v is not None}
+        if kept.get("range") == USUAL:
+            del kept["range"]
+        return f"{path}?{urlencode(kept)}" if kept else path
+
+
+_TIMES: Final = frozenset(("from", "to"))
+
+
+def usual(now: int) -> View:
+    """The view of who says nothing."""
+    return View(since=now - RANGES[USUAL], until=now)
+
+
+def read(parameters: Mapping[str, str], now: int, own_client: str | None) -> View:
+    """The view that a URL describes; who may see one client only sees that.
+
+    Raises `Refused` with what is not understood.
+    """
+    client = own_client if own_client is not None else parameters.get("client")
+    if client == _ALL:
+        client = None
+    since, until, preset = _range(parameters, now)
+    return View(
+        since=since,
+        until=until,
+        preset=preset,
+        client=client,
+        host=parameters.get("host") or None,
+    )
+
+
+_ALL: Final = "*"
+"""What a form sends for all clients: the empty id is one."""
+
+
+def _range(parameters: Mapping[str, str], now: int) -> tuple[int, int, str]:
+    if parameters.get("from") or parameters.get("to"):
+        until = _moment(parameters, "to") or now
+        since = _moment(parameters, "from") or until - RANGES[USUAL]
+        if not _LEAST <= until - since <= _MOST:
+            raise Refused(400, "the range has to begin a minute or more before it ends")
+        return since, until, ""
+    preset = parameters.get("range") or USUAL
+    if preset not in RANGES:
+        raise Refused(400, f"there is no range {preset!r}; there are {', '.join(RANGES)}")
+    return now - RANGES[preset], now, preset
+
+
+def _moment(parameters: Mapping[str, str], name: str) -> int:
+    text = parameters.get(name)
+    try:
+        return moment(text if _ZONE.search(text) else f"{text}Z") if text else 0
+    except ValueError as error:
+        raise Refused(400, f"parameter {name!r}: {error}") from None

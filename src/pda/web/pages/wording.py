@@ -1,0 +1,117 @@
+"""How values are written on pages: times, numbers, sizes, parts of addresses.
+
+Owns the filters of the templates. A narrow no-break space stands before units and between
+thousands. Knows no page.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+_THIN: Final = "\N{NARROW NO-BREAK SPACE}"
+_UNITS: Final = (("day", 86400), ("hour", 3600), ("minute", 60))
+
+
+def utc(at: int) -> str:
+    """µs since the epoch, to the second."""
+    return f"{datetime.fromtimestamp(at // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def stamp(at: int) -> Markup:
+    """A moment as an element: UTC here, in the viewer's zone where scripts run, exact on hover."""
+    text = utc(at)
+    exact = f"{text.replace(' ', 'T')}.{at % 1_000_000:06}Z"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, text)
+
+
+def ago(at: int) -> str:
+    """How long ago, in the largest unit that fits."""
+    seconds = max(0, int(time.time() - at / 1_000_000))
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{counted(seconds // length, unit)} ago"
+    return f"{seconds} s ago"
+
+
+def counted(count: int, unit: str) -> str:
+    """A number with its noun."""
+    if count != 1:
+        unit = f"{unit[:-1]}ies" if unit.endswith("y") and unit != "day" else f"{unit}s"
+    return f"{number(count)} {unit}"
+
+
+def number(value: float) -> str:
+    """With thin spaces between thousands; a fraction only below ten."""
+    text = f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
+    return text.replace(",", _THIN)
+
+
+def percent(value: float) -> str:
+    """One digit after the point; never rounded up to all."""
+    return f"{min(value, 99.9) if value < 100 else value:.1f}{_THIN}%"
+
+
+def change(now: float, before: float) -> str:
+    """By how much a number differs from that of the period before."""
+    if not before:
+        return "new" if now else "as before"
+    share = 100 * (now - before) / before
+    if abs(share) < 0.5:
+        return "as before"
+    if share > 999:
+        return f"×{_THIN}{now / before:.0f}"
+    return f"{'+' if share > 0 else '−'}{abs(share):.0f}{_THIN}%"
+
+
+def points(now: float, before: float) -> str:
+    """By how many percentage points a rate differs from that of the period before."""
+    gap = now - before
+    if abs(gap) < 0.05:
+        return "as before"
+    return f"{'+' if gap > 0 else '−'}{abs(gap):.1f}{_THIN}pp"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that makes it short."""
+    if value < 0.0005:
+        return f"0{_THIN}s"
+    if value < 1:
+        return f"{value * 1000:.0f}{_THIN}ms"
+    if value < 100:
+        return f"{value:.1f}{_THIN}s"
+    for unit, length in (("d", 86400), ("h", 3600)):
+        if value >= length:
+            return f"{value / length:.1f}{_THIN}{unit}"
+    return f"{value / 60:.0f}{_THIN}min"
+
+
+def octets(value: float) -> str:
+    """In the unit that makes it short."""
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f}{_THIN}{unit}"
+        value /= 1024
+    return f"{value:.1f}{_THIN}GiB"
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path."""
+    return quote(text, safe="")
+
+
+FILTERS: Final = {
+    "utc": utc,
+    "stamp": stamp,
+    "ago": ago,
+    "counted": counted,
+    "number": number,
+    "percent": percent,
+    "seconds": seconds,
+    "octets": octets,
+    "segment": segment,
+}
