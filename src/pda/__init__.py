@@ -45,6 +45,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       edits.py audit.py     what somebody asks to be changed, and the account of it
       accounts.py           users, tokens, sessions
       upkeep.py             the database as a whole: check, backup, restore, another key
+      feed.py               what changed, in the order in which it became known
     web/                  what is asked over HTTP
       app.py auth.py        the application; who may ask
       asking.py errors.py   questions to the store from Trio; what cannot be served
@@ -59,6 +60,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       ports.py              what the web needs of the running service
 
     maillog/events/       the vocabulary; imports nothing of ours
+    news.py               who waits for a commit
     service.py            wiring: order of start and stop, signals
     bindings.py           who may claim which client id, as the correlator takes it
     rooms.py              the parts that write, under one lock

@@ -26,6 +26,7 @@ from pda.maillog.correlate import gather
 from pda.maillog.events import Event, Told
 from pda.maillog.pipeline import Pipeline, Rules, Source
 from pda.maillog.rejudge import Classify, rejudge_told
+from pda.news import News
 from pda.reading import read_each
 from pda.receive import Lines
 from pda.store.batch import Batch
@@ -109,6 +110,7 @@ class Ingest:
     ) -> None:
         self.pipeline = pipeline
         self.writer_state = WriterState()
+        self.news = News()
         self._writer = writer
         self._zone_of = zone_of
         self._batch_lines = batch_lines
@@ -293,6 +295,8 @@ class Ingest:
             state.seconds += time.perf_counter() - begun
             state.commits += 1
             state.attempts += sum(batch.new_attempts for batch in batches)
+            if clients := set().union(*(batch.clients for batch in batches)):
+                self.news.tell(batches[-1].last_change, clients)
             if state.refused:
                 log.warning("the database can be written again")
                 state.refused = ""

@@ -30,6 +30,7 @@ from pda.maillog.events import (
     Outcome,
     Pickup,
     QueueActive,
+    State,
     Summary,
     Told,
     Wanted,
@@ -195,6 +196,9 @@ class Correlator:
             changed, lost = _all_outcomes(life, now)
         else:
             changed, lost = _touched_outcomes(life, attempts, now)
+        client_id = before.client_id if before else now.client_id
+        if client_id != now.client_id:
+            changed = list(life.outcomes.items())  # to whom they are all news
         return Change(
             life=life,
             summary=facts or now != before,
@@ -206,6 +210,8 @@ class Correlator:
             recipients=[recipient for recipient, _ in changed if recipient not in known],
             named=before is None
             or (before.message_id, before.msg_id) != (now.message_id, now.msg_id),
+            withdrawn=_withdrawn(known, life.outcomes, moved=client_id != now.client_id),
+            withdrawn_from=client_id,
         )
 
     def _regroup(
@@ -256,7 +262,39 @@ class Correlator:
 
 def _vacated(life: Life, added: int) -> Change:
     """A life that turned out to be part of another one: all it had is there now."""
-    return Change(life, False, [], [], [], list(life.outcomes), vacated=True, added=added)
+    return Change(
+        life,
+        summary=False,
+        attempts=[],
+        gone=[],
+        outcomes=[],
+        gone_outcomes=list(life.outcomes),
+        vacated=True,
+        added=added,
+        withdrawn=_withdrawn(life.outcomes, {}, moved=False),
+        withdrawn_from=life.summary.client_id if life.summary else "",
+    )
+
+
+def _withdrawn(
+    before: Mapping[str, Outcome], now: Mapping[str, Outcome], *, moved: bool
+) -> _Outcomes:
+    """Earlier outcomes that are none any more: gone, handed on, or open again.
+
+    All of them where the entry `moved` to another client.
+    """
+    return [
+        (recipient, outcome)
+        for recipient, outcome in before.items()
+        if outcome.state is not State.HANDED_ON
+        and (moved or _is_withdrawn(outcome, now.get(recipient)))
+    ]
+
+
+def _is_withdrawn(before: Outcome, now: Outcome | None) -> bool:
+    if now is None or now.state is State.HANDED_ON:
+        return True
+    return before.state.is_final and not now.state.is_final
 
 
 def gather(events: Iterable[Event]) -> list[Told]:

@@ -37,6 +37,7 @@ _PUT_OUTCOME = """
 INSERT OR REPLACE INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
 """
 _PUT_TERM = "INSERT OR IGNORE INTO term VALUES (?, ?, ?)"
+_PUT_WITHDRAWN = "INSERT INTO withdrawn VALUES (?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?)"
 
 
 class Judging(msgspec.Struct, frozen=True):
@@ -63,6 +64,10 @@ class Batch(msgspec.Struct):
     outcomes: dict[tuple[int, str], Row | None] = {}
     """None: the row has to go."""
     terms: list[tuple[int, int, int]] = []
+    withdrawn: list[Row] = []
+    """Outcomes that are none any more."""
+    clients: set[str] = set()
+    """Whose outcomes are others than before."""
     last_change: int = 0
     imported: Import | None = None
     judging: Judging | None = None
@@ -88,6 +93,7 @@ def execute(connection: Connection, batch: Batch) -> None:
     many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", gone_outcomes)
     many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
     many(_PUT_TERM, sorted(batch.terms))
+    many(_PUT_WITHDRAWN, batch.withdrawn)
     if batch.imported is not None:
         imports.put(connection, batch.imported)
     if batch.judging is not None:

@@ -36,6 +36,8 @@ class Rows:
         batch = Batch()
         entries: dict[int, Life] = {}
         for change in changes:
+            if change.withdrawn:
+                self._withdraw(batch, change, changes)
             self._add(batch, change)
             if change.summary:
                 entries[id(change.life)] = change.life
@@ -60,10 +62,29 @@ class Rows:
             batch.attempts[key] = self.attempt(batch, number, attempt)
         for recipient in change.gone_outcomes:
             batch.outcomes[number, recipient] = None
+        if change.outcomes:
+            batch.clients.add(life.summary.client_id if life.summary else "")
         for recipient, outcome in change.outcomes:
             batch.outcomes[number, recipient] = self.outcome(batch, number, recipient, outcome)
         batch.terms += _terms(change)
         batch.new_attempts += len(change.attempts)
+
+    def _withdraw(self, batch: Batch, change: Change, changes: list[Change]) -> None:
+        """Numbers what nobody has to go by any more, in front of what comes in its place.
+
+        What came into being with these changes nobody has read.
+        """
+        life, born = change.life, change.life.summary.born if change.life.summary else 0
+        unread = {r for one in changes if one.life is life for r in one.recipients}
+        client_id = self.clients.number(change.withdrawn_from, batch)
+        host_id = self.hosts.number(life.host, batch)
+        for recipient, outcome in change.withdrawn:
+            if recipient not in unread:
+                self.last_change += 1
+                address = _address(recipient, outcome)
+                about = recipient, address, client_id, host_id, life.queue_id, born
+                batch.withdrawn.append((self.last_change, life.entry_id, *about))
+                batch.clients.add(change.withdrawn_from)
 
     def _entry(self, batch: Batch, life: Life) -> Row:
         summary = life.summary
@@ -121,7 +142,7 @@ class Rows:
         return (
             number,
             recipient,
-            outcome.recipient if outcome.recipient != recipient else "",
+            _address(recipient, outcome),
             int(outcome.state),
             outcome.first_at,
             outcome.last_at,
@@ -129,6 +150,11 @@ class Rows:
             self.verdicts.number(outcome.verdict, batch),
             self.last_change,
         )
+
+
+def _address(recipient: str, outcome: Outcome) -> str:
+    """The recipient as logged, where that is not how it is compared."""
+    return outcome.recipient if outcome.recipient != recipient else ""
 
 
 def _terms(change: Change) -> Iterator[tuple[int, int, int]]:

@@ -170,11 +170,14 @@ class Writer:
             number = life.entry_id
             for key in others[number]:
                 batch.attempts[number, *key] = rows.attempt(batch, number, life.attempts[key])
+            summary = life.summary
+            assert summary is not None
             for recipient, outcome in life.outcomes.items():
                 now = int(outcome.state), rows.verdicts.number(outcome.verdict, batch)
                 if stored[number].get(recipient) != now:
                     row = rows.outcome(batch, number, recipient, outcome)
                     batch.outcomes[number, recipient] = row
+                    batch.clients.add(summary.client_id)
         return sum(map(len, others.values()))
 
     def _stored_outcomes(self, number: int) -> dict[str, tuple[Value, Value]]:

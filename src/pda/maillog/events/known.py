@@ -99,6 +99,19 @@ class State(IntEnum):
     HANDED_ON = 9
     """Not an outcome: the message goes on as another queue entry that is known here."""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more is expected to become of the recipient."""
+        return self not in _OPEN
+
+    @property
+    def label(self) -> str:
+        """Its name as answers have it: `finally-ok`."""
+        return self.name.lower().replace("_", "-")
+
+
+_OPEN = frozenset([State.PENDING, State.HELD, State.HANDED_ON])
+
 
 class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What became of one recipient of a queue entry."""
@@ -302,6 +315,10 @@ class Change(msgspec.Struct, frozen=True):
     """Whether its Message-ID has just become known."""
     terms: list[int] = []
     """Hashes of all that the entry can be found by, where they were worked out already."""
+    withdrawn: list[tuple[str, Outcome]] = []
+    """Outcomes as they were before, that are none any more; `outcomes` may have others."""
+    withdrawn_from: str = ""
+    """The client id that those outcomes had."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

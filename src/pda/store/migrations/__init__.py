@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pda.store.migrations import access, first
+from pda.store.migrations import access, feed, first
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-MIGRATIONS: list[Callable[[Database], None]] = [first.migrate, access.migrate]
+MIGRATIONS: list[Callable[[Database], None]] = [first.migrate, access.migrate, feed.migrate]
