@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import pytest
@@ -20,11 +21,12 @@ from click.testing import CliRunner, Result
 from pda.cli import main
 from pda.store import accounts, audit
 from pda.store.accounts import UserRow
-from pda.store.database import find_key, open_reader
+from pda.store.database import Connection, find_key, open_reader
 from tests.running import PDA, SOURCE, Running
 from tests.support import Store, attempt, commands, line, message
 
 Pda = Callable[..., Result]
+_T = TypeVar("_T")
 
 
 @pytest.fixture
@@ -262,13 +264,17 @@ def test_key_new(pda: Pda, tmp_path: Path) -> None:
     pda("key", "new", status=2)
 
 
-def users(folder: Path) -> list[UserRow]:
+def asked_of(folder: Path, question: Callable[[Connection], list[_T]]) -> list[_T]:
     database = folder / "pda.db"
     connection = open_reader(database, find_key(database, folder / "pda.key"))
     try:
-        return accounts.users(connection)
+        return question(connection)
     finally:
         connection.close()
+
+
+def users(folder: Path) -> list[UserRow]:
+    return asked_of(folder, accounts.users)
 
 
 def test_user_add(pda: Pda, tmp_path: Path) -> None:
@@ -287,6 +293,33 @@ def test_user_remove(pda: Pda, tmp_path: Path) -> None:
     assert pda("user", "remove", "ann").stdout == "ann may not log in any more\n"
     assert users(tmp_path) == []
     assert "there is no user 'ann'" in pda("user", "remove", "ann", status=1).stderr
+
+
+def test_lists_of_users_and_tokens(pda: Pda, tmp_path: Path) -> None:
+    pda(
+        "user", "add", "ann", "--role", "client", "--client", "shop", "--password-stdin", given=b"x"
+    )
+    out = pda("user", "list").stdout
+    assert "ann" in out
+    assert "shop" in out
+    assert "argon2" not in out
+    secret = pda("token", "new", "--client", "shop", "--note", "bounces", "--days", "9").stdout
+    assert secret.startswith("pda_")
+    assert len(secret) == 48
+    pda("token", "new", "--role", "admin")
+    (one, two) = asked_of(tmp_path, accounts.tokens)
+    assert one.hash == accounts.secret_hash(secret.strip())
+    assert (one.role, one.client_id, one.note) == ("client", "shop", "bounces")
+    assert one.expires_at - one.created_at == pytest.approx(9 * 86_400e6, abs=60e6)
+    assert (two.role, two.client_id, two.expires_at) == ("admin", "", 0)
+    out = pda("token", "list").stdout
+    assert "bounces" in out
+    assert secret.strip() not in out
+    assert pda("token", "remove", "1").stdout == "token 1 is of no use any more\n"
+    assert "there is no token 1" in pda("token", "remove", "1", status=1).stderr
+    assert [one.id for one in asked_of(tmp_path, accounts.tokens)] == [2]
+    pda("token", "new", status=2)
+    pda("token", "new", "--client", "shop", "--role", "reader", status=2)
 
 
 def test_user_add_asks_for_the_password_twice(pda: Pda, tmp_path: Path) -> None:

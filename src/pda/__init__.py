@@ -47,12 +47,13 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       upkeep.py             the database as a whole: check, backup, restore, another key
       feed.py               what changed, in the order in which it became known
     web/                  what is asked over HTTP
-      app.py auth.py        the application; who may ask
+      app.py                the application
+      auth.py logins.py passwords.py throttle.py   who may ask; what a wrong password costs
       asking.py errors.py   questions to the store from Trio; what cannot be served
       editing.py            edits that are asked for over HTTP, on their way to the writer
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
-      api.py lists.py rules_api.py  /api/v1, /healthz, /metrics
+      api.py lists.py rules_api.py access_api.py  /api/v1, /healthz, /metrics
         routes.py values.py   how a route of it is declared: types, validation, who may ask
         formats.py            its rows as JSON, NDJSON and CSV
         openapi.py problems.py  its description from the declarations; the shape of its errors
@@ -72,7 +73,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     times.py texts.py     moments as they are written; texts of a log, harmless where they are shown
     config/               pda.toml + environment → checked `Settings`
       settings.py values.py checks.py reading.py
-    cli.py cli_rules.py cli_backfill.py cli_db.py   the command line (__main__.py: `python -m pda`)
+    cli.py                the command line (__main__.py: `python -m pda`)
+      cli_rules.py cli_backfill.py cli_access.py cli_db.py
       cli_shared.py         what its commands share
       output.py output_imports.py   what they print
 

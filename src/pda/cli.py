@@ -20,10 +20,9 @@ import click
 import msgspec
 
 from pda import config, orders, output
-from pda.cli_shared import edited, key_of, log_to_stderr, moment_option, one_sentence, replies
+from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
 from pda.orders import GetStatus
 from pda.store import queries
-from pda.store.accounts import PutUser, RemoveUser
 from pda.store.database import make_key, open_reader
 from pda.store.queries import Filter
 from pda.times import rfc3339
@@ -40,6 +39,8 @@ class Commands(click.Group):
         "classify": "pda.cli_rules",
         "db": "pda.cli_db",
         "rules": "pda.cli_rules",
+        "token": "pda.cli_access",
+        "user": "pda.cli_access",
     }
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -187,66 +188,6 @@ def status(config_file: Path | None, *, as_json: bool, unknown: bool) -> None:
         output.shapes(msgspec.json.decode(body)["unknown_shapes"])
     else:
         output.status(msgspec.json.decode(body))
-
-
-@main.group()
-def user() -> None:
-    """Who may ask over HTTP."""
-
-
-@user.command("add")
-@click.argument("name")
-@click.option(
-    "--role", type=click.Choice(["admin", "reader", "client"]), default="reader",
-    help="A client sees one client id only.",
-)  # fmt: skip
-@click.option("--client", default="", help="The client id that a user of role client sees.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.pass_obj
-@one_sentence
-def add_user(
-    config_file: Path | None, name: str, role: str, client: str, *, password_stdin: bool
-) -> None:
-    """Add a user, or give one a new password and role. Asks for the password.
-
-    Example: pda user add alice --role admin
-    """
-    from pda.web.auth import hash_password
-
-    if (role == "client") != bool(client):
-        raise click.UsageError("role client needs --client, and no other role has it")
-    if not name or ":" in name or not name.isprintable():
-        raise click.UsageError("a user name has neither colons nor control characters (RFC 7617)")
-    settings = config.load(config_file)
-    password = _password(from_stdin=password_stdin)
-    edited(settings, PutUser(name, hash_password(password), role, client))
-    click.echo(f"{name} may log in as {role}")
-
-
-@user.command("remove")
-@click.argument("name")
-@click.pass_obj
-@one_sentence
-def remove_user(config_file: Path | None, name: str) -> None:
-    """Remove a user; what was done with the name stays in the audit.
-
-    Example: pda user remove alice
-    """
-    edited(config.load(config_file), RemoveUser(name))
-    click.echo(f"{name} may not log in any more")
-
-
-def _password(*, from_stdin: bool) -> str:
-    if from_stdin:
-        try:
-            password = sys.stdin.buffer.readline().decode().rstrip("\n")
-        except UnicodeDecodeError:
-            raise click.UsageError("the password is not UTF-8") from None
-    else:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    if not password:
-        raise click.UsageError("the password is empty")
-    return str(password)
 
 
 @main.group()

@@ -7,7 +7,7 @@ of `rulebook` and `maillog.bounce`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -15,15 +15,14 @@ import click
 import msgspec
 
 from pda import config, orders, output, shipped
-from pda.cli_shared import key_of, one_sentence, replies
-from pda.config import ConfigError, Settings
+from pda.cli_shared import asked, one_sentence, replies
+from pda.config import ConfigError
 from pda.maillog import bounce
 from pda.maillog.bounce import proof
 from pda.maillog.bounce.rules import MAX_BYTES
 from pda.maillog.events import Failure
 from pda.orders import ReloadRules
 from pda.rulebook import RuleBook
-from pda.store.database import Connection, open_reader
 
 _T = TypeVar("_T")
 _CHUNK = 64 * 1024
@@ -158,7 +157,7 @@ def try_list(config_file: Path | None, file: Path, *, as_json: bool) -> None:
         raise ConfigError(f"{file} cannot be used:\n{error}") from None
     settings = config.load(config_file)
     book = RuleBook(settings.rules)
-    output.trial(_asked(settings, lambda connection: book.trial(connection, xml)), as_json=as_json)
+    output.trial(asked(settings, lambda connection: book.trial(connection, xml)), as_json=as_json)
 
 
 @rules.command()
@@ -171,7 +170,7 @@ def stats(config_file: Path | None, *, as_json: bool) -> None:
     Example: pda rules stats
     """
     settings = config.load(config_file)
-    found = _asked(settings, RuleBook(settings.rules).usage)
+    found = asked(settings, RuleBook(settings.rules).usage)
     if as_json:
         output.rows(found, "ndjson")
     else:
@@ -192,19 +191,11 @@ def unclassified(config_file: Path | None, *, limit: int, as_json: bool) -> None
     """
     settings = config.load(config_file)
     book = RuleBook(settings.rules)
-    found = _asked(settings, lambda connection: book.unclassified(connection, limit))
+    found = asked(settings, lambda connection: book.unclassified(connection, limit))
     if as_json:
         output.rows(found, "ndjson")
     else:
         output.unclassified(found)
-
-
-def _asked(settings: Settings, question: Callable[[Connection], _T]) -> _T:
-    connection = open_reader(settings.database, key_of(settings))
-    try:
-        return question(connection)
-    finally:
-        connection.close()
 
 
 def _read(file: Path) -> bytes:

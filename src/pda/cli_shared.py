@@ -21,7 +21,7 @@ import msgspec
 from pda import orders
 from pda.backfill import BackfillError
 from pda.config import ConfigError, Settings
-from pda.store.database import DatabaseError, Key, StoreError, find_key
+from pda.store.database import Connection, DatabaseError, Key, StoreError, find_key, open_reader
 from pda.store.edits import NotThereError
 from pda.times import moment
 
@@ -69,6 +69,15 @@ def replies(
     except OSError as error:
         raise StoreError(f"the service does not answer: {error.strerror}") from None
     raise StoreError("the service has stopped meanwhile: try again")
+
+
+def asked(settings: Settings, question: Callable[[Connection], _T]) -> _T:
+    """The store's answer."""
+    connection = open_reader(settings.database, key_of(settings))
+    try:
+        return question(connection)
+    finally:
+        connection.close()
 
 
 def edited(settings: Settings, edit: orders.Edit) -> object:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from pda.store.accounts import PutUser, RemoveUser
+from pda.store.accounts import AddToken, PutUser, RemoveToken, RemoveUser
 
 STOP = b"stop\n"
 """Sent after an order: no more of it is wanted."""
@@ -24,7 +24,7 @@ class GetStatus(msgspec.Struct, frozen=True, tag="status"):
     """How is the service?"""
 
 
-Edit: TypeAlias = PutUser | RemoveUser
+Edit: TypeAlias = PutUser | RemoveUser | AddToken | RemoveToken
 """Those edits that can be ordered; others are asked for over HTTP only."""
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # whoever has such a value has loaded its module
 
     from pda.maillog.bounce.proof import Explained, RuleUse, Trial, Unclassified
 
-_TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
+_TIMES = frozenset(
+    "at first_at last_at born expired_at removed_at created_at expires_at used_at".split()
+)
 _ANY_WIDTH = 1_000_000
 _HIDDEN = frozenset(["orig_to", "message_id", "rule", "host", "change", "claimed_id"])
 # What JSON allows in a string and a terminal obeys: DEL, C1 (U+009B begins a sequence), and what

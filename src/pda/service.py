@@ -324,6 +324,11 @@ class Service:
         """Makes an edit that somebody asked for: see `store.edits`."""
         return await self._rooms.make(edit, by)
 
+    def soon(self, edit: Edit[object], by: Author) -> None:
+        """Makes an edit that nobody waits for."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._made, edit, by)
+
     async def _made(self, edit: Edit[object], by: Author) -> Reply:
         """The answer to who ordered an edit."""
         try:

@@ -25,7 +25,7 @@ from pda.store.database import DatabaseError
 from pda.store.edits import Edit, T
 from pda.store.readers import Readers
 from pda.web.app import create_app
-from pda.web.auth import hash_password
+from pda.web.passwords import hash_password
 from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Settings, Site
 from tests.support import Store
 
@@ -96,6 +96,10 @@ class RunningService:
             raise DatabaseError(self.trouble)
         assert self.store is not None
         return self.store.make(edit, by)
+
+    def soon(self, edit: Edit[object], by: Author) -> None:
+        if self.store is not None and not self.trouble:
+            self.store.make(edit, by)
 
     async def reload_rules(self) -> str:
         self.asked.append("reload")

@@ -12,19 +12,20 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pda.store.accounts import PutUser, UserRow
-from pda.web.auth import (
-    MOST_NAME,
-    MOST_PASSWORD,
-    Principal,
-    Throttle,
-    credentials,
-    hash_password,
-    is_loopback,
-    principal,
+from pda.store import accounts, audit
+from pda.store.accounts import (
+    AddToken,
+    PutUser,
+    RemoveToken,
+    UserRow,
+    new_secret,
+    secret_hash,
 )
+from pda.web.auth import MOST_NAME, Principal, credentials, is_loopback, principal
 from pda.web.errors import Refused
-from tests.web.support import Web, basic, user, web
+from pda.web.passwords import MOST_PASSWORD, hash_password
+from pda.web.throttle import Throttle
+from tests.web.support import PASSWORD, Web, basic, user, web
 
 ELSEWHERE = "198.51.100.7"
 USERS = [user("ann"), user("root", "admin"), user("shop", "client", "shop")]
@@ -263,6 +264,96 @@ async def test_a_changed_password_counts_soon(tmp_path: Path) -> None:
             while await status(app, user="ann") == 200:
                 await trio.lowlevel.checkpoint()
         assert await status(app, user="ann", password="new") == 200
+
+
+# --- Tokens --------------------------------------------------------------------------------------
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def tokens(app: Web, **expires_at: int) -> dict[str, str]:
+    """A token of each role."""
+    secrets = {name: new_secret() for name in ("reader", "admin", "client", *expires_at)}
+    for role, secret in secrets.items():
+        client = "shop" if role == "client" else ""
+        granted = role if role not in expires_at else "reader"
+        ends = expires_at.get(role, 0)
+        app.store.make(AddToken(secret_hash(secret), granted, client, "", ends))
+    return secrets
+
+
+async def test_a_token_lets_in_and_its_use_is_noted(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        known = tokens(app)
+        for secret in known.values():
+            for _ in range(2):
+                assert await status(app, headers=bearer(secret), peer=ELSEWHERE) == 200
+        assert await status(app, headers={"Authorization": f"bEARER  {known['reader']}"}) == 200
+        assert await status(app, "/api/v1/users", headers=bearer(known["admin"])) == 200
+        assert await status(app, "/api/v1/users", headers=bearer(known["reader"])) == 403
+        assert await status(app, "/metrics", headers=bearer(known["client"]), peer=ELSEWHERE) == 403
+        with app.store.reading() as connection:
+            assert all(token.used_at for token in accounts.tokens(connection))
+
+
+async def test_a_token_that_has_ended_or_was_removed(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        known = tokens(app, past=1, future=4_000_000_000_000_000)
+        assert await status(app, headers=bearer(known["past"])) == 401
+        assert await status(app, headers=bearer(known["future"])) == 200
+        assert await status(app, headers=bearer(known["reader"])) == 200
+        app.store.make(RemoveToken(1))
+        with trio.fail_after(20):
+            while await status(app, headers=bearer(known["reader"])) == 200:
+                await trio.lowlevel.checkpoint()
+
+
+async def test_tokens_are_no_passwords_and_passwords_no_tokens(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        secret = tokens(app)["reader"]
+        assert await status(app, headers=bearer(PASSWORD)) == 401
+        assert await status(app, user="ann", password=secret) == 401
+        assert await status(app, user="1", password=secret) == 401
+        assert await status(app, headers=bearer("")) == 401
+        assert (
+            await status(app, headers=bearer("ü\udcff".encode("utf-8", "replace").decode())) == 401
+        )
+        response = await app.get("/api/v1/status", headers=bearer("x"), peer=ELSEWHERE)
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_guessing_tokens_is_slowed_down_but_a_right_one_is_not(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        secret = tokens(app)["reader"]
+        for number in range(Throttle.FREE):
+            assert await status(app, headers=bearer(f"x{number}"), peer=ELSEWHERE) == 401
+        response = await app.get("/", headers=bearer("y"), peer=ELSEWHERE)
+        assert (response.status_code, response.headers["Retry-After"]) == (429, "1")
+        assert await status(app, user="ann", peer=ELSEWHERE) == 429
+        assert await status(app, headers=bearer(secret), peer=ELSEWHERE) == 200
+
+
+async def test_without_users_a_token_lets_others_in(tmp_path: Path) -> None:
+    with web(tmp_path) as app:
+        secret = tokens(app)["reader"]
+        assert await status(app, peer=ELSEWHERE) == 403
+        assert await status(app, peer=ELSEWHERE, headers=bearer(secret)) == 200
+        assert await status(app) == 200
+
+
+async def test_who_is_slowed_down_stands_in_the_audit_once(tmp_path: Path) -> None:
+    with web(tmp_path, users=USERS) as app:
+        for number in range(Throttle.FREE):
+            assert (
+                await status(app, user="ann", password="wrong", peer=f"2001:db8::{number}") == 401
+            )
+        for number in range(Throttle.FREE):
+            assert await status(app, user=f"my password {number}", peer=ELSEWHERE) == 401
+        with app.store.reading() as connection:
+            (row,) = [one for one in audit.rows(connection) if one.action == "failed log-ins"]
+    assert (row.who, row.address, row.target) == ("nobody", "2001:db8::", "ann")
 
 
 async def test_a_damaged_hash_lets_nobody_in(tmp_path: Path) -> None:

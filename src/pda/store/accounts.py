@@ -8,13 +8,16 @@ epoch.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from hashlib import sha256
 
 import msgspec
 
 from pda.store.audit import Deed
 from pda.store.database import Connection
 from pda.store.edits import NotThereError
+from pda.store.names import number_of
 
 TABLES = (
     """
@@ -72,8 +75,8 @@ class PutUser(msgspec.Struct, frozen=True, tag="put-user"):
 
     def deed(self, result: bool) -> Deed:
         """Which role."""
-        of = f" of client {self.client_id}" if self.client_id else ""
-        return Deed("add user" if result else "change user", self.name, f"role {self.role}{of}")
+        action = "add user" if result else "change user"
+        return Deed(action, self.name, _granted(self.role, self.client_id))
 
 
 class RemoveUser(msgspec.Struct, frozen=True, tag="remove-user"):
@@ -91,6 +94,99 @@ class RemoveUser(msgspec.Struct, frozen=True, tag="remove-user"):
     def deed(self, result: None) -> Deed:  # noqa: ARG002
         """Whom."""
         return Deed("remove user", self.name)
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    """A program's way in."""
+
+    id: int
+    hash: bytes
+    role: str
+    client_id: str
+    note: str
+    """What it is for."""
+    created_at: int
+    expires_at: int
+    """0: never."""
+    used_at: int
+    """When it was last used, to the hour; 0 if it never was."""
+
+
+def tokens(connection: Connection) -> list[TokenRow]:
+    """All tokens, oldest first."""
+    rows = connection.execute(
+        "SELECT id, hash, role, client_id, note, created_at, expires_at, used_at FROM token"
+        " ORDER BY id"
+    ).fetchall()
+    make: Callable[..., TokenRow] = TokenRow
+    return [make(*row) for row in rows]
+
+
+def new_secret() -> str:
+    """A token, or the id of a session; begins so that it is known where it should not be."""
+    return f"pda_{secrets.token_urlsafe(32)}"
+
+
+def secret_hash(secret: str) -> bytes:
+    """What is kept of a token or the id of a session."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+class AddToken(msgspec.Struct, frozen=True, tag="add-token"):
+    """Lets whoever has the secret ask."""
+
+    hash: bytes
+    """See `secret_hash`."""
+    role: str
+    client_id: str = ""
+    note: str = ""
+    expires_at: int = 0
+
+    def write(self, connection: Connection, at: int) -> int:
+        """Its number."""
+        row = connection.execute(
+            "INSERT INTO token (hash, role, client_id, note, created_at, expires_at, used_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, 0) RETURNING id",
+            (self.hash, self.role, self.client_id, self.note, at, self.expires_at),
+        ).fetchall()
+        return number_of(row[0][0])
+
+    def deed(self, result: int) -> Deed:
+        """Which number and role."""
+        return Deed("add token", str(result), _granted(self.role, self.client_id))
+
+
+class RemoveToken(msgspec.Struct, frozen=True, tag="remove-token"):
+    """Lets nobody ask with it any more."""
+
+    id: int
+
+    def write(self, connection: Connection, at: int) -> None:  # noqa: ARG002
+        """Raises `NotThereError`."""
+        found = connection.execute("DELETE FROM token WHERE id = ? RETURNING 1", (self.id,))
+        if not found.fetchall():
+            raise NotThereError(f"there is no token {self.id}")
+
+    def deed(self, result: None) -> Deed:  # noqa: ARG002
+        """Which one."""
+        return Deed("remove token", str(self.id))
+
+
+class UseToken(msgspec.Struct, frozen=True):
+    """Notes that a token is in use."""
+
+    id: int
+
+    def write(self, connection: Connection, at: int) -> None:
+        """Nothing where it has gone."""
+        connection.execute("UPDATE token SET used_at = ? WHERE id = ?", (at, self.id))
+
+    def deed(self, result: None) -> None:
+        """Not worth an entry."""
+
+
+def _granted(role: str, client_id: str) -> str:
+    return f"role {role}" + (f" of client {client_id}" if client_id else "")
 
 
 def _end_sessions(connection: Connection, user_name: str) -> None:

@@ -1,6 +1,7 @@
 """Who changed what, and when: one row for each change, written in its transaction.
 
-Owns the table. Rows are only added; an address that is erased is taken out of them by `erase`.
+Owns the table. Rows are added, and go when there are too many; an address that is erased is
+taken out of them by `erase`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ CREATE TABLE audit (
     address TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL, detail TEXT NOT NULL
 )
 """
+
+
+MOST_ROWS = 100_000
+"""The oldest ones go: whoever makes entries by failing to log in fills no disk."""
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -39,6 +44,19 @@ class Deed(msgspec.Struct, frozen=True):
     """What else is worth knowing; never names a person."""
 
 
+class Note(msgspec.Struct, frozen=True):
+    """An edit that is nothing but its entry: for what is done elsewhere than in the store."""
+
+    told: Deed
+
+    def write(self, connection: Connection, at: int) -> None:
+        """Writes nothing else."""
+
+    def deed(self, result: None) -> Deed:  # noqa: ARG002
+        """What was done."""
+        return self.told
+
+
 class AuditRow(msgspec.Struct, frozen=True):
     """One change."""
 
@@ -58,6 +76,7 @@ def put(connection: Connection, deed: Deed, by: Author, at: int) -> None:
         "INSERT INTO audit (at, who, address, action, target, detail) VALUES (?, ?, ?, ?, ?, ?)",
         (at, by.who, by.address, deed.action, deed.target, deed.detail),
     )
+    connection.execute("DELETE FROM audit WHERE id <= last_insert_rowid() - ?", (MOST_ROWS,))
 
 
 def rows(connection: Connection, before: int | None = None, limit: int = 100) -> list[AuditRow]:

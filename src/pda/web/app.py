@@ -18,7 +18,7 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
-from pda.web import api, lists, openapi, original_api, pages, rules_api
+from pda.web import access_api, api, lists, openapi, original_api, pages, rules_api
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import LOCAL, Guard, is_loopback
 from pda.web.errors import Refused
@@ -54,7 +54,7 @@ def create_app(site: Site) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY
     app.config["PDA_VERSION"] = site.service.version
     asker = Asker(site.readers, site.settings.request_timeout)
-    gate = _Gate(site, Guard(asker))
+    gate = _Gate(site, Guard(asker, site.service))
     app.before_request(gate.enter)
     app.after_request(_complete)
     app.register_error_handler(Exception, _failed)
@@ -64,6 +64,7 @@ def create_app(site: Site) -> QuartTrio:
     service_api.register(app)
     lists.Lists(asker).register(app)
     router.add("Bounce rules", rules_api.RulesApi(site, asker))
+    router.add("Access", access_api.AccessApi(asker))
     openapi.Description(router, site.service.version).register()
     pages.register(app, site, asker)
     return app

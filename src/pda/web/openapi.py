@@ -21,8 +21,8 @@ Object: TypeAlias = dict[str, Any]
 
 _ABOUT: Final = """\
 What became of the mail that applications handed to Postfix. Times are RFC 3339 in UTC, durations
-seconds, sizes octets. Log in with HTTP Basic; a user of the role client sees its own client id
-only: whatever belongs to others is not there for it. Every error is a problem document
+seconds, sizes octets. Log in with HTTP Basic or a bearer token; the role client sees its own client
+id only: whatever belongs to others is not there for it. Every error is a problem document
 (RFC 9457)."""
 _ERRORS: Final = {
     400: "The request is not as described here: `errors` names each parameter and why.",
@@ -79,13 +79,16 @@ def document(routes: Iterable[Route], version: str) -> Object:
     return {
         "openapi": "3.1.0",
         "info": {"title": "pda", "version": version, "description": _ABOUT},
-        "security": [{"basic": []}],
+        "security": [{"basic": []}, {"token": []}],
         "tags": [{"name": name} for name in dict.fromkeys(route.group for route in routes)],
         "paths": paths,
         "components": {
             "schemas": schemas.components,
             "responses": errors,
-            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}},
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "token": {"type": "http", "scheme": "bearer"},
+            },
         },
     }
 

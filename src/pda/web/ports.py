@@ -146,6 +146,9 @@ class Service(Protocol):
         refuses; nothing is changed then. Pages and APIs ask by `editing.Editor`.
         """
 
+    def soon(self, edit: Edit[object], by: Author) -> None:
+        """Makes an edit that nobody waits for, and that may be lost where the disk refuses."""
+
     async def reindex(self) -> str:
         """Begins to reload the rules, re-classify history and catch up the configured logs.
 
