@@ -18,9 +18,10 @@ import zstandard
 from pda import config
 from pda.apart import Task
 from pda.backfill import open_log, open_stream
-from pda.importing import KNOWN, Importer, ImportState
+from pda.importing import Importer
 from pda.ingest import Ingest
 from pda.maillog.pipeline import Hosts, Pipeline
+from pda.prospects import KNOWN, ImportState
 from pda.reading import Wanted
 from pda.store import imports as stored
 from pda.store.imports import Import

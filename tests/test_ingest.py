@@ -21,9 +21,10 @@ import trio.testing
 from pda import config
 from pda.apart import Task
 from pda.backfill import LogFile, open_log
-from pda.importing import Importer, ImportState
+from pda.importing import Importer
 from pda.ingest import Ingest
 from pda.maillog.pipeline import Hosts, Pipeline
+from pda.prospects import ImportState
 from pda.reading import Wanted
 from pda.receive import Lines
 from pda.rooms import open_rooms

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pda import output, output_imports
-from pda.importing import ImportState, Prospect
+from pda.prospects import ImportState, Prospect
 from pda.store.queries import StateCount
 from pda.times import rfc3339
 from tests.support import NOW

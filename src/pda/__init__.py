@@ -15,7 +15,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       lines.py              chunks of lines; how a file is known again
     reading.py            a file's chunks → parts with what they say, and checkpoints
       apart.py              the same in a process of its own, for large files
-    importing.py          parts → work; how an import goes
+    prospects.py          what is done with a file; how its import goes
+    importing.py          parts → work
     catchup.py            the configured logs, imported by the service itself
       ~
     ingest.py             the two hops inside; what happens when the disk refuses
@@ -66,6 +67,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     bindings.py           who may claim which client id, as the correlator takes it
     rooms.py              the parts that write, under one lock
     alone.py              what commands do themselves while no service runs
+    tuning.py             the interpreter, where many lines are read
     shipped.py            the rule list that comes with pda
     rulebook.py           the rules in force: where their list comes from; what is asked of them
     orders.py control.py  orders to the running service over a local socket: its two ends

@@ -16,17 +16,22 @@ import trio
 from pda.apart import Process
 from pda.backfill import LogFile
 from pda.config import Settings
-from pda.importing import WORTH_A_PROCESS, ImportState, Report
+from pda.prospects import ImportState, Report
 from pda.reading import Wanted
-from pda.rooms import first_error, open_rooms, tune
+from pda.rooms import first_error, open_rooms
 from pda.store.audit import Author
 from pda.store.edits import Edit, T
+from pda.tuning import tune
 
 
 def import_alone(
-    settings: Settings, files: Sequence[LogFile], wanted: Wanted, report: Report
+    settings: Settings,
+    files: Sequence[LogFile],
+    wanted: Wanted,
+    report: Report,
+    process: Process | None,
 ) -> list[ImportState]:
-    """Imports files while no service runs, until a signal."""
+    """Imports files while no service runs, until a signal; `process` reads the larger ones."""
 
     async def main() -> list[ImportState]:
         signals = trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT)
@@ -46,8 +51,6 @@ def import_alone(
             return states
 
     tune()
-    is_worth_it = any(not file.is_stream and file.size >= WORTH_A_PROCESS for file in files)
-    process = Process.forked() if is_worth_it else None  # while there is no thread yet
     try:
         return first_error(main)
     finally:

@@ -21,7 +21,7 @@ from typing import BinaryIO, NoReturn, TypeVar
 import msgspec
 
 from pda import config, shipped
-from pda.backfill import BackfillError, LogFile
+from pda.backfill import BackfillError, LogFile, is_plain
 from pda.bindings import client_rules
 from pda.maillog import bounce
 from pda.maillog.correlate import work_out
@@ -29,7 +29,12 @@ from pda.maillog.pipeline import Hosts, Pipeline, Tally
 from pda.reading import FileReader, Part, Wanted
 from pda.store.imports import Import
 from pda.store.terms import terms_of
+from pda.tuning import tune
 
+WORTH_A_PROCESS = 4 * 1024 * 1024
+"""Octets of a log, unpacked, that are read by a process of its own."""
+_PACKED = 8
+"""How many octets of a log one of an archive stands for, or more."""
 _LENGTH = struct.Struct(">I")
 _T = TypeVar("_T")
 _PIPE = 1024 * 1024
@@ -64,6 +69,13 @@ class Frame(msgspec.Struct, frozen=True):
     checkpoint: Import | None = None
     error: str = ""
     """Why the rest cannot be read."""
+
+
+def is_worth_a_process(file: LogFile, octets: int = WORTH_A_PROCESS) -> bool:
+    """Whether there is a processor for it, and at least so many octets, unpacked, to read."""
+    if (os.cpu_count() or 1) == 1 or file.is_stream:
+        return False
+    return file.size * (1 if is_plain(file) else _PACKED) >= octets
 
 
 # --- This side ------------------------------------------------------------------------------------
@@ -205,6 +217,7 @@ def _serve(jobs: BinaryIO, frames: BinaryIO) -> NoReturn:
     """Reads files until nobody has another one, or wants the rest; the process ends here."""
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for whoever gives the jobs
         signal.signal(number, signal.SIG_IGN)
+    tune()
     _rules(shipped.rule_list())  # most likely wanted; there is time until the first job comes
     encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Job).decode
     with suppress(BrokenPipeError):

@@ -16,7 +16,8 @@ import trio
 
 from pda.backfill import BackfillError, newest_within, oldest_first, open_log
 from pda.config import BackfillSettings
-from pda.importing import Importer, ImportState
+from pda.importing import Importer
+from pda.prospects import ImportState
 from pda.reading import Wanted
 
 log = logging.getLogger(__name__)

@@ -19,13 +19,14 @@ import click
 import msgspec
 
 from pda import backfill as edge
-from pda import config, orders, output_imports
+from pda import config, orders
+from pda.apart import Process, is_worth_a_process
 from pda.backfill import BackfillError, LogFile
 from pda.catchup import configured_logs
 from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
 from pda.config import BackfillSettings, Settings
-from pda.importing import Find, ImportState, Prospect, Report, interrupted, prospect
 from pda.orders import ImportFile
+from pda.prospects import Find, ImportState, Prospect, Report, interrupted, prospect
 from pda.reading import Wanted
 from pda.store import imports
 from pda.store.database import StoreError, open_reader
@@ -72,11 +73,15 @@ def backfill(config_file: Path | None, /, files: tuple[Path, ...], **options: An
     wanted = Wanted(zone, hostname, options["since"], options["until"], options["again"])
     with _opened(_chosen(files, settings.backfill, options["max_bytes"])) as chosen:
         if options["dry_run"]:
+            from pda import output_imports
+
             states = [one for one in chosen if isinstance(one, ImportState)]
             output_imports.prospects(_prospects(settings, chosen, wanted), options["as_json"])
             output_imports.errors(states)
         else:
             states = _import(settings, chosen, wanted)
+            from pda import output_imports
+
             output_imports.imported(states, options["as_json"])
     if any(state.error for state in states):
         sys.exit(1)
@@ -140,14 +145,19 @@ def _prospects(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[Pros
 
 def _import(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[ImportState]:
     """Imports what could be opened; a state for each of them all."""
-    from pda.alone import import_alone
-
     files = [one for one in chosen if isinstance(one, LogFile)]
-    with output_imports.Progress([file.size for file in files]) as progress:
-        if (sock := orders.running(settings.control_socket)) is None:
-            states = import_alone(settings, files, wanted, progress.report)
+    process = None
+    if (sock := orders.running(settings.control_socket)) is not None:
+        sock.close()
+    elif any(map(is_worth_a_process, files)):
+        process = Process.forked()  # it begins while this one still loads what it needs
+    from pda.alone import import_alone
+    from pda.output_imports import Progress
+
+    with Progress([file.size for file in files]) as progress:
+        if sock is None:
+            states = import_alone(settings, files, wanted, progress.report, process)
         else:
-            sock.close()
             states = _hand_over(settings, files, wanted, progress.report)
     rest = iter(states)
     return [next(rest) if isinstance(one, LogFile) else one for one in chosen]

@@ -6,123 +6,23 @@ that a kill at any moment costs nothing but the time to read the rest again. Liv
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import tzinfo
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import msgspec
 import trio
 
 from pda import backfill
-from pda.apart import Job, Process, ReadApart, Task
-from pda.backfill import BackfillError, LogFile, Mark
+from pda.apart import WORTH_A_PROCESS, Job, Process, ReadApart, Task, is_worth_a_process
+from pda.backfill import BackfillError, LogFile
 from pda.ingest import Ingest, Work
 from pda.maillog.pipeline import Rules
+from pda.prospects import INTERRUPTED, KNOWN, Find, ImportState, Report, first, needless, which
 from pda.reading import FileReader, Part, Wanted
-from pda.store.batch import Batch
 from pda.store.imports import Import
 
-Report: TypeAlias = Callable[["ImportState"], None]
-Find: TypeAlias = Callable[[Callable[[int], bytes | None]], list[Import]]
-"""Files whose first octets have these digests, the one that was read farthest first."""
-
-KNOWN = "known already"
-OLDER = "older"
-INTERRUPTED = "it was interrupted; import it again for the rest"
-WORTH_A_PROCESS = 4 * 1024 * 1024
-"""Octets, as stored, of a file that is read by a process of its own."""
 _LAST_STATES = 100
-
-
-class ImportState(msgspec.Struct):
-    """How an import goes."""
-
-    name: str
-    size: int
-    """Octets as stored; 0 where it is not known."""
-    octets: int = 0
-    """Of them, read so far."""
-    lines: int = 0
-    events: int = 0
-    attempts: int = 0
-    new: int = 0
-    """Attempts that were not known before."""
-    unknown: int = 0
-    """Lines of Postfix's whose form is not known."""
-    seconds: float = 0.0
-    note: str = ""
-    """Why there was nothing to read."""
-    interrupted: bool = False
-    finished: bool = False
-    error: str = ""
-
-    def take(self, part: Part) -> None:
-        """Counts what was read."""
-        self.octets = part.stored
-        self.lines += part.lines
-        self.events += part.events
-        self.attempts += part.attempts
-        self.unknown += part.unknown
-
-    def count(self, batch: Batch) -> None:
-        """Counts what it came to."""
-        self.new += batch.added_attempts
-
-
-class Prospect(msgspec.Struct, frozen=True):
-    """What an import would do with a file."""
-
-    name: str
-    size: int
-    todo: str
-
-
-def prospect(file: LogFile, wanted: Wanted, find: Find) -> Prospect:
-    """What an import would do with a file, as far as that can be told without reading it."""
-    head = backfill.head(file)
-    known = which(file, find(partial(_first, head))) if head else None
-    return Prospect(file.name, file.size, needless(file, wanted, known) or _todo(file, known))
-
-
-def which(file: LogFile, found: Sequence[Import]) -> Import | None:
-    """Which of those that begin alike it is, as far as that can be told without reading it."""
-    own = backfill.fingerprint(file)
-    for one in found:
-        if own and one.fingerprint == own:
-            return one
-    marks = ((one, Mark(one.position, one.tail)) for one in found)
-    return next((one for one, mark in marks if backfill.left(file, mark) != file.size), None)
-
-
-def needless(file: LogFile, wanted: Wanted, known: Import | None) -> str:
-    """Why there is nothing to read, where that can be told without reading."""
-    if known and known.fingerprint and known.fingerprint == backfill.fingerprint(file):
-        return KNOWN
-    return OLDER if wanted.since is not None and file.written_at < wanted.since else ""
-
-
-def _todo(file: LogFile, known: Import | None) -> str:
-    if known is None:
-        return "read"
-    left = backfill.left(file, Mark(known.position, known.tail))
-    if left is None:
-        return f"read what follows octet {known.position}, unpacked"
-    if left == file.size:
-        return "read"
-    return f"read its last {left} octets" if left else KNOWN
-
-
-def _first(head: bytes, octets: int) -> bytes | None:
-    return backfill.digest(head[:octets]) if octets <= len(head) else None
-
-
-def interrupted(file: LogFile) -> ImportState:
-    """Of a file that was not begun any more."""
-    error = f"{file.name} was not imported: {INTERRUPTED}"
-    return ImportState(file.name, file.size, interrupted=True, finished=True, error=error)
 
 
 class ReadHere:
@@ -160,7 +60,7 @@ class Importer:
         task: Callable[[], Task],
         worth_a_process: int = WORTH_A_PROCESS,
     ) -> None:
-        """A file of so many octets, as stored, is read by a process of its own."""
+        """A file of so many octets, unpacked, is read by a process of its own."""
         self.states: list[ImportState] = []
         self.process: Process | None = None
         """One that is there already, with all files that will be imported, one after the other."""
@@ -168,7 +68,7 @@ class Importer:
         self._find = find
         self._zone_of = zone_of
         self._task = task
-        self._worth_a_process = worth_a_process if (os.cpu_count() or 1) > 1 else math.inf
+        self._worth_a_process = worth_a_process
 
     async def import_file(
         self, file: LogFile, wanted: Wanted, report: Report, stop: trio.Event | None = None
@@ -226,7 +126,7 @@ class Importer:
     ) -> ReadApart | ReadHere:
         """Whoever reads the file: another process where that is worth its start."""
         pipeline, compute = self._ingest.pipeline, self._ingest.compute
-        if file.is_stream or file.size < self._worth_a_process:
+        if not is_worth_a_process(file, self._worth_a_process):
             zone = self._zone_of(wanted.zone)
             reader = FileReader(pipeline, file, wanted, zone, head, known)
             return ReadHere(reader, compute)
@@ -254,7 +154,7 @@ class Importer:
     async def _begun_so(self, head: bytes) -> list[Import]:
         """How far files with this head were read."""
         found: list[Import] = []
-        await self._ingest.exclusively(lambda: found.extend(self._find(partial(_first, head))))
+        await self._ingest.exclusively(lambda: found.extend(self._find(partial(first, head))))
         return found
 
     def _is_stopped(self, stop: trio.Event | None) -> bool:

@@ -22,8 +22,8 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from pda.importing import ImportState, Prospect
 from pda.output import json_line, printed, visible
+from pda.prospects import ImportState, Prospect
 from pda.texts import plain
 
 _NUMBERS = ("lines", "attempts", "new", "known", "unknown lines", "seconds")

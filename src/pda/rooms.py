@@ -6,9 +6,7 @@ signal and no page.
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -100,16 +98,6 @@ def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
             rooms.writer.close()
     finally:
         lock.release()
-
-
-def tune() -> None:
-    """Settings of the interpreter for a process that reads many lines."""
-    # Nothing of ours refers to itself; looking for such values was a tenth of the time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    # The database driver lets go of Python's lock at each row, and by default has it back only
-    # after 5 ms where another thread computes.
-    sys.setswitchinterval(0.0005)
 
 
 def first_error(main: Callable[[], Awaitable[_T]]) -> _T:

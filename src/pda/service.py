@@ -30,18 +30,19 @@ from pda import config, control, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
-from pda.importing import ImportState
 from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply
+from pda.prospects import ImportState
 from pda.reading import Wanted
-from pda.rooms import Rooms, first_error, open_rooms, tune
+from pda.rooms import Rooms, first_error, open_rooms
 from pda.rulebook import RuleBook
 from pda.store.accounts import users
 from pda.store.audit import Author
 from pda.store.database import DatabaseError
 from pda.store.edits import Edit, NotThereError, T
 from pda.store.readers import Readers
+from pda.tuning import tune
 from pda.web.app import create_app
 from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings

@@ -6,7 +6,14 @@ no word of what a line says. A file is known by its content, since rotation chan
 
 from __future__ import annotations
 
-from pda.backfill.files import BackfillError, LogFile, fingerprint, open_log, open_stream
+from pda.backfill.files import (
+    BackfillError,
+    LogFile,
+    fingerprint,
+    is_plain,
+    open_log,
+    open_stream,
+)
 from pda.backfill.lines import (
     KNOWN_BY,
     Chunk,
@@ -33,6 +40,7 @@ __all__ = [
     "fingerprint",
     "glimpses",
     "head",
+    "is_plain",
     "left",
     "newest_within",
     "oldest_first",
