@@ -97,6 +97,15 @@ BY_KIND: dict[object, tuple[str, object]] = {
     tuple: ("a, b", ("a", "b")),
 }  # fmt: skip
 
+# What makes no sense without another key.
+NEEDS = {
+    "PDA_RECEIVE_CERTIFICATE": {"PDA_RECEIVE_KEY": "key"},
+    "PDA_RECEIVE_KEY": {"PDA_RECEIVE_CERTIFICATE": "certificate"},
+    "PDA_RECEIVE_PEERS": {"PDA_RECEIVE_CLIENT_CA": "authorities"},
+    "PDA_HTTP_CERTIFICATE": {"PDA_HTTP_KEY": "key"},
+    "PDA_HTTP_KEY": {"PDA_HTTP_CERTIFICATE": "certificate"},
+}
+
 
 def test_there_is_a_variable_for_every_key_but_tables() -> None:
     assert {".".join(way) for way in config.environment_names().values()} == keys(
@@ -114,12 +123,16 @@ def test_a_variable_sets_its_key_and_nothing_else(
         default = getattr(default, name)
     text, value = VALUES.get(variable, BY_KIND[type(default)])
     assert value != default
+    needed = NEEDS.get(variable, {})
     expected: Any = msgspec.to_builtins(Settings())
+    for other, its_value in needed.items():
+        expected[way[0]][other.lower().removeprefix(f"pda_{way[0]}_")] = its_value
     table = expected
     for name in way[:-1]:
         table = table[name]
     table[way[-1]] = list(value) if isinstance(value, tuple) else value
-    assert config.load(file(tmp_path, ""), {variable: text}) == msgspec.convert(expected, Settings)
+    found = config.load(file(tmp_path, ""), {variable: text, **needed})
+    assert found == msgspec.convert(expected, Settings)
 
 
 def test_a_variable_comes_before_the_file(tmp_path: Path) -> None:
@@ -191,6 +204,11 @@ WRONG: list[tuple[str, list[str]]] = [
     ("[receive]\nlisten = 'tcp://127.0.0.1:1'", ["receive.listen: Expected `array`, got `str`"]),
     ("[receive]\nlisten = ['udp://[::]:1']", ["receive.listen: 'udp://[::]:1' can be reached from"]),
     ("[receive]\nzone = 'Mars'", ["receive.zone: 'Mars' is no time zone such as"]),
+    ("[receive]\nlisten = ['tls://127.0.0.1:1']", ["receive.certificate: tls://127.0.0.1:1 needs"]),
+    ("[receive]\nlisten = ['relps://127.0.0.1:1']", ["receive.certificate: relps://127.0.0.1:1"]),
+    ("[receive]\nlisten = ['udp://[::1]:1']\nkey = 'x'", ["receive.certificate and receive.key need"]),
+    ("[receive]\nlisten = ['udp://[::1]:1']\npeers = ['x']", ["receive.peers: who proves these"]),
+    ("[http]\ncertificate = 'x'", ["http.certificate and http.key need each other"]),
     ("[receive]\nlisten = []\nzone = 'Mars'", ["receive.zone: 'Mars' is no time zone such as"]),
     ("[receive]\nallow = ['10.0.0.1/8']", ["receive.allow: 10.0.0.1/8 has host bits set"]),
     ("[receive]\nmax_connections = 0", ["receive.max_connections: must be at least 1"]),

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rsyslogd import RSYSLOGD, RULES, needs_rsyslogd
+from tests.certificates import Authority
+from tests.e2e.rsyslogd import (
+    RSYSLOGD,
+    RULES,
+    Protocol,
+    by_tls,
+    needs_omrelp,
+    needs_rsyslogd,
+    shipped_rule,
+)
 
 pytestmark = needs_rsyslogd
 
@@ -42,6 +51,16 @@ def test_all_rules_together_are_valid(tmp_path: Path) -> None:
         'module(load="imuxsock" SysSock.Use="off")\n'
         f'include(file="{RULES}/*.conf")\n'
     )
+    assert check(main) == (0, "")
+
+
+@needs_omrelp
+@pytest.mark.parametrize("protocol", ["tcp", "relp"])
+def test_a_rule_is_valid_with_its_lines_for_tls(protocol: Protocol, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    rule = by_tls(shipped_rule(protocol, 1), authority.file, *authority.issue("mx1"))
+    main = tmp_path / "rsyslog.conf"
+    main.write_text(rule)
     assert check(main) == (0, "")
 
 

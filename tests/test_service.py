@@ -20,10 +20,11 @@ import trio
 
 from pda import config
 from pda.control import Caller
+from pda.listening import listener_of
 from pda.orders import MakeEdit, Reply
 from pda.receive import Listener
 from pda.rooms import open_rooms
-from pda.service import RESTART, Service, listener_of, web_settings
+from pda.service import RESTART, Service, web_settings
 from pda.store import accounts, queries
 from pda.store.accounts import PutUser
 from pda.times import rfc3339

@@ -7,6 +7,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       listener.py edge.py   what may be listened at; what its sockets share
       udp.py stream.py      datagrams; connections
       wire.py syslog.py relp.py   a connection's octets; what is said on it
+    tls.py                certificates, read again without a restart
       maillog/framing.py    RFC 6587: octets → frames
       maillog/relp.py       RELP: octets → messages, and answers to them
     backfill/             log files, plain or packed → the same lines, in chunks
@@ -64,6 +65,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     maillog/events/       the vocabulary; imports nothing of ours
     news.py               who waits for a commit
     service.py            wiring: order of start and stop, signals
+    listening.py serving.py   its syslog listeners; its HTTP server
     bindings.py           who may claim which client id, as the correlator takes it
     rooms.py              the parts that write, under one lock
     alone.py              what commands do themselves while no service runs
@@ -82,6 +84,6 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events`, `times` and `texts`, `receive`
-only `maillog.framing` and `maillog.relp`, `control` only `orders`, `orders` only `store`,
+only `maillog.framing`, `maillog.relp` and `tls`, `control` only `orders`, `orders` only `store`,
 `backfill`, `times`, `texts` and `config` nothing of ours; `service`, `rooms` and `cli` see all.
 """

@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
-from ipaddress import ip_network
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve as serve_http
+from quart_trio import QuartTrio
 
 from pda import config, control, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
+from pda.listening import Listening, allow_descriptors
 from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply
@@ -37,11 +32,13 @@ from pda.prospects import ImportState
 from pda.reading import Wanted
 from pda.rooms import Rooms, first_error, open_rooms
 from pda.rulebook import RuleBook
+from pda.serving import Serving
 from pda.store.accounts import users
 from pda.store.audit import Author
 from pda.store.database import DatabaseError
 from pda.store.edits import Edit, NotThereError, T
 from pda.store.readers import Readers
+from pda.tls import TlsError
 from pda.tuning import tune
 from pda.web.app import create_app
 from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
@@ -55,26 +52,7 @@ RESTART = 75
 _QUEUED_READS = 64
 _AGAIN_S = 60.0
 """After which is tried again what failed: to read history, to have a rule list."""
-_OTHER_DESCRIPTORS = 256
-"""For HTTP, files and the database."""
-_GRACE_S = 3.0
-"""For answers that are being given when the service stops."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-def listener_of(settings: config.ListenerSettings) -> receive.Listener:
-    """A listener's settings as the receiver takes them."""
-    address = config.parse_address(settings.listen)
-    host = "127.0.0.1" if address.host == "localhost" else address.host
-    return receive.Listener(
-        cast(receive.Protocol, address.protocol),  # the listener itself looks at it
-        host,
-        address.port,
-        settings.zone,
-        settings.hostname,
-        tuple(ip_network(network) for network in settings.allow),
-        settings.max_connections,
-    )
 
 
 def web_settings(settings: config.Settings) -> WebSettings:
@@ -99,11 +77,9 @@ class Service:
         self._catch_up = CatchUp(
             rooms.importer, rooms.settings.backfill, rooms.wanted(), self._stop
         )
-        self._counters: dict[str, tuple[str, receive.Counters]] = {}
+        self._listening = Listening(rooms.settings.receive)
+        self._serving = Serving(rooms.settings.http)
         self._nursery: trio.Nursery | None = None
-        self._bound: list[str] = []
-        self._http_ended = trio.Event()
-        self._http_ended.set()
         self._reloading = trio.Lock()
         self._reloaded = trio.Event()
 
@@ -112,23 +88,11 @@ class Service:
     @property
     def last_line_at(self) -> int:
         """When the last line came, at whatever listener."""
-        return max((c.last_line_at for _, c in self._counters.values()), default=0)
+        return self._listening.last_line_at
 
     def listeners(self) -> Sequence[ListenerStatus]:
         """Each socket with its counters."""
-        found = []
-        for name, (protocol, counters) in self._counters.items():
-            values = asdict(counters)
-            last = values.pop("last_line_at")
-            found.append(
-                ListenerStatus(
-                    protocol=protocol,
-                    address=name.partition("://")[2],
-                    last_line_at=last,
-                    counters=values,
-                )
-            )
-        return found
+        return self._listening.status()
 
     def imports_running(self) -> Sequence[RunningImport]:
         """Files that are being imported."""
@@ -161,9 +125,9 @@ class Service:
 
     def metrics(self) -> bytes:
         """In Prometheus' text format."""
-        counters = {name: counters for name, (_, counters) in self._counters.items()}
         sizes = {name.replace("-", " "): size for name, size in self.sizes().items()}
-        return Metrics(counters, self._rooms.ingest, sizes, self.rules_status()).text()
+        counters, ingest = self._listening.counters, self._rooms.ingest
+        return Metrics(counters, ingest, sizes, self.rules_status()).text()
 
     def stop(self, *, restart: bool) -> None:
         """Begins the graceful stop."""
@@ -235,7 +199,8 @@ class Service:
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
-            http_stop = await self._start_http(nursery, readers)
+            if settings.http.bind:
+                await self._serving.start(nursery, self._application(readers))
             async with trio.open_nursery() as ingest:
                 ingest.start_soon(rooms.ingest.write)
                 await self._catch_up.before_listening()
@@ -246,9 +211,7 @@ class Service:
                 await self._stop.wait()
                 log.info("stopping: what was received is being stored")
                 rooms.ingest.closing()
-            http_stop.set()
-            with trio.move_on_after(_GRACE_S):
-                await self._http_ended.wait()
+            await self._serving.stop()
             nursery.cancel_scope.cancel()
         readers.close()
         if lost := rooms.ingest.writer_state.lost_events:
@@ -260,50 +223,29 @@ class Service:
         """A full channel slows TCP senders down; it closes when the last listener has stopped."""
         send, lines = trio.open_memory_channel[receive.Lines](_QUEUED_READS)
         nursery.start_soon(self._rooms.ingest.read, lines)
-        async with send:
-            for settings in self._rooms.settings.receive.listeners():
-                listener, counters = listener_of(settings), receive.Counters()
-                serve = partial(receive.serve, listener, send.clone(), counters, self._stop)
-                try:
-                    host, port = await nursery.start(serve)
-                except OSError as error:
-                    raise config.ConfigError(
-                        f"receive: {settings.listen} cannot be listened at: {error.strerror}"
-                    ) from error
-                name = f"{listener.protocol}://{_address(host, port)}"
-                self._counters[name] = listener.protocol, counters
-                log.info("receiving syslog at %s", name)
+        await self._listening.start(nursery, send, self._stop)
 
-    async def _start_http(self, nursery: trio.Nursery, readers: Readers) -> trio.Event:
-        stop, http = trio.Event(), self._rooms.settings.http
-        if not http.bind:
-            return stop
+    def _application(self, readers: Readers) -> QuartTrio:
         web = web_settings(self._rooms.settings)
-        app = create_app(Site(readers, self, bounce.original_category, web))
-        hypercorn = HypercornConfig()
-        with _http_socket(http.bind) as sock:
-            hypercorn.bind = [f"fd://{sock.detach()}"]
-        hypercorn.include_server_header = False
-        hypercorn.graceful_timeout = 2
-        hypercorn.accesslog = hypercorn.errorlog = None
-        serve = partial(serve_http, app, hypercorn, shutdown_trigger=stop.wait)
-        self._http_ended = trio.Event()
-        self._bound = list(await nursery.start(self._serve_http, serve))
-        log.info("serving %s", ", ".join(self._bound))
-        return stop
+        return create_app(Site(readers, self, bounce.original_category, web))
 
-    async def _serve_http(
-        self,
-        serve: Callable[..., Awaitable[None]],
-        *,
-        task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        await serve(task_status=task_status)
-        self._http_ended.set()
+    def _reload_certificates(self) -> None:
+        """For new connections; one that cannot be used leaves the old one in place."""
+        users = list(self._listening.certificates())
+        if self._serving.certificates is not None:
+            users.append(("https", self._serving.certificates))
+        for name, certificates in users:
+            try:
+                certificates.reload()
+            except TlsError as error:
+                log.error("%s keeps its certificate: %s", name, error)
+            else:
+                log.info("%s has its certificate read again", name)
 
     async def _obey(self, nursery: trio.Nursery, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             if number == signal.SIGHUP:
+                self._reload_certificates()
                 nursery.start_soon(self.reload_rules)  # a stop does not wait for a slow server
             else:
                 self.stop(restart=False)
@@ -373,7 +315,7 @@ class Service:
             "started_at": self.started_at,
             "last_line_at": self.last_line_at,
             "problem": self.problem(),
-            "http": self._bound,
+            "http": self._serving.addresses,
             "listeners": self.listeners(),
             "lines": self._rooms.ingest.counters(),
             "unknown_shapes": self._rooms.pipeline.tally.shapes,
@@ -392,42 +334,8 @@ def run(settings: config.Settings) -> int:
             return await Service(rooms).run(signals)
 
     tune()
-    _allow_descriptors(settings.receive)
+    allow_descriptors(settings.receive)
     return first_error(main)
-
-
-def _allow_descriptors(settings: config.ReceiveSettings) -> None:
-    """Room for every connection that may be open: a shell's usual limit is 1024 for everything.
-
-    Without, senders would keep users and the control socket from being answered.
-    """
-    streams = [one for one in settings.listeners() if not one.listen.startswith("udp:")]
-    wanted = sum(one.max_connections for one in streams) + _OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if not 0 <= soft < wanted:  # RLIM_INFINITY is negative
-        return
-    most = wanted if hard < 0 else min(wanted, hard)
-    with suppress(OSError):  # a sandbox may forbid it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
-    if soft < wanted:
-        log.warning(
-            "this process may open %d files, max_connections asks for %d: raise it (ulimit -n)",
-            soft,
-            wanted,
-        )
-
-
-def _http_socket(bind: str) -> socket.socket:
-    """Bound here and not by hypercorn, for an error that says what to do."""
-    address = config.parse_address(bind)
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server((address.host, address.port), family=family)
-    except OSError as error:
-        raise config.ConfigError(
-            f"http.bind: {bind} cannot be listened at: {error.strerror}"
-        ) from error
 
 
 def _json(value: object) -> msgspec.Raw:
@@ -436,7 +344,3 @@ def _json(value: object) -> msgspec.Raw:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

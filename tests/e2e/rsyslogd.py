@@ -77,6 +77,21 @@ def shipped_rule(
     return rule
 
 
+def by_tls(rule: str, authority: Path, certificate: Path, key: Path) -> str:
+    """A shipped rule with its lines for TLS, to a server called 127.0.0.1."""
+    rule = rule.replace('module(load="omrelp")\n', "")
+    rule = re.sub(r"^( *)#(?=[a-zA-Z.]+[=(])(?!global)", r"\1", rule, flags=re.MULTILINE)
+    for shipped, changed in (
+        ("/etc/ssl/pda/ca.pem", authority),
+        ("/etc/ssl/pda/mx1.pem", certificate),
+        ("/etc/ssl/pda/mx1.key", key),
+        ("pda.example.org", "localhost"),
+    ):
+        assert rule.count(f'"{shipped}"') == 1, f"{shipped} has gone from the rule"
+        rule = rule.replace(f'"{shipped}"', f'"{changed}"')
+    return rule
+
+
 @asynccontextmanager
 async def running_rsyslogd(rule: str) -> AsyncIterator[Rsyslogd]:
     """Run rsyslogd with this rule; at the end stop it orderly and remove its work directory."""

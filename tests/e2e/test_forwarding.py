@@ -6,13 +6,24 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
 
 import pytest
 import trio
 
 from pda.receive import Address, Counters, Lines, Listener, serve
-from tests.e2e.rsyslogd import Framing, needs_rsyslogd, running_rsyslogd, shipped_rule
+from pda.receive import Protocol as ListenerProtocol
+from pda.tls import Certificates
+from tests.certificates import Authority
+from tests.e2e.rsyslogd import (
+    Framing,
+    Protocol,
+    by_tls,
+    needs_omrelp,
+    needs_rsyslogd,
+    running_rsyslogd,
+    shipped_rule,
+)
 
 pytestmark = [pytest.mark.e2e, needs_rsyslogd]
 
@@ -27,6 +38,11 @@ FORM = re.compile(
 )
 
 
+needs_tls = pytest.mark.skipif(
+    len([*Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so")]) == 0, reason="no rsyslog-gnutls"
+)
+
+
 @dataclass
 class Received:
     """What came so far, and a way to wait for it."""
@@ -37,6 +53,8 @@ class Received:
     more: trio.Event = field(default_factory=trio.Event)
 
     def add(self, batch: Lines) -> None:
+        if batch.stored is not None:
+            batch.stored()
         for line in batch.lines:
             match = FORM.fullmatch(line)
             assert match, line
@@ -52,12 +70,15 @@ class Received:
 
 @asynccontextmanager
 async def receiving(
-    protocol: Literal["udp", "tcp"], port: int = 0, texts: list[str] | None = None
+    protocol: ListenerProtocol,
+    port: int = 0,
+    texts: list[str] | None = None,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[Received]:
     """A listener, and a task that adds what it hands on to `texts`."""
     sender, receiver = trio.open_memory_channel[Lines](100)
     counters, stop = Counters(), trio.Event()
-    listener = Listener(protocol, "127.0.0.1", port)
+    listener = Listener(protocol, "127.0.0.1", port, certificates=certificates)
     async with trio.open_nursery() as nursery:
         address = await nursery.start(serve, listener, sender, counters, stop)
         received = Received(address, counters, [] if texts is None else texts)
@@ -73,10 +94,15 @@ async def receiving(
 
 @pytest.mark.parametrize(
     ("protocol", "framing"),
-    [("udp", "octet-counted"), ("tcp", "traditional"), ("tcp", "octet-counted")],
-    ids=["udp", "tcp-lf", "tcp-octet-counted"],
+    [
+        ("udp", "octet-counted"),
+        ("tcp", "traditional"),
+        ("tcp", "octet-counted"),
+        pytest.param("relp", "octet-counted", marks=needs_omrelp),
+    ],
+    ids=["udp", "tcp-lf", "tcp-octet-counted", "relp"],
 )
-async def test_every_line_arrives(protocol: Literal["udp", "tcp"], framing: Framing) -> None:
+async def test_every_line_arrives(protocol: Protocol, framing: Framing) -> None:
     texts = [f"4XkABC{number}: to=<ü@example.com>, status=sent" for number in range(3000)]
     with trio.fail_after(30):
         async with receiving(protocol) as received:
@@ -86,6 +112,27 @@ async def test_every_line_arrives(protocol: Literal["udp", "tcp"], framing: Fram
                 await received.until(len(texts))
     assert received.texts == texts
     assert received.counters.kernel_drops == 0
+
+
+@needs_omrelp
+@needs_tls
+@pytest.mark.parametrize(("plain", "protocol"), [("relp", "relps"), ("tcp", "tls")])
+async def test_every_line_arrives_by_tls(
+    plain: Protocol, protocol: ListenerProtocol, tmp_path: Path
+) -> None:
+    """Each side asks for the other's certificate, and looks at the name in it."""
+    authority = Authority(tmp_path)
+    certificates = Certificates(authority.files("mx1", client_ca=True))
+    texts = [f"4XkABC{number}: removed" for number in range(3000)]
+    with trio.fail_after(30):
+        async with receiving(protocol, certificates=certificates) as received:
+            rule = shipped_rule(plain, received.address[1])
+            rule = by_tls(rule, authority.file, *authority.issue("mx1"))
+            async with running_rsyslogd(rule) as rsyslogd:
+                await rsyslogd.write(TAG, texts)
+                await received.until(len(texts))
+    assert received.texts == texts
+    assert received.counters.bad_tls == 0
 
 
 async def test_a_graceful_stop_loses_nothing() -> None:

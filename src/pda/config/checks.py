@@ -23,7 +23,8 @@ from pda.config.settings import (
 )
 from pda.config.values import parse_address, zone
 
-_PROTOCOLS = ("udp", "tcp", "relp")
+_PROTOCOLS = ("udp", "tcp", "tls", "relp", "relps")
+_WITH_TLS = frozenset(["tls", "relps"])
 _SOCKET_PATH_LIMIT = 107
 _T = TypeVar("_T")
 
@@ -79,6 +80,12 @@ def _listener_mistakes(listener: ListenerSettings, where: str) -> list[str]:
         )
     for network in listener.allow:
         _try(ip_network, network, f"{where}.allow", mistakes)
+    if address is not None and address.protocol in _WITH_TLS and not listener.certificate:
+        mistakes.append(f"{where}.certificate: {listener.listen} needs a certificate and its key")
+    if bool(listener.certificate) != bool(listener.key):
+        mistakes.append(f"{where}.certificate and {where}.key need each other")
+    if listener.peers and not listener.client_ca:
+        mistakes.append(f"{where}.peers: who proves these names? Name {where}.client_ca")
     if listener.max_connections < 1:
         mistakes.append(f"{where}.max_connections: must be at least 1")
     _try(zone, listener.zone, f"{where}.zone", mistakes)
@@ -92,11 +99,15 @@ def _http_mistakes(http: HttpSettings) -> list[str]:
     address = _try(parse_address, http.bind, "http.bind", mistakes)
     if address is not None and address.protocol:
         mistakes.append(f"http.bind: {http.bind!r} must be an address and a port, nothing else")
-    if address is not None and not address.loopback and not http.allow_plaintext:
+    secure = http.certificate or http.allow_plaintext
+    if address is not None and not address.loopback and not secure:
         mistakes.append(
-            f"http.bind: {http.bind} can be reached from other machines without TLS; put a proxy"
-            " in front of a loopback address, or say http.allow_plaintext = true"
+            f"http.bind: {http.bind} can be reached from other machines without TLS; name"
+            " http.certificate and http.key, put a proxy in front of a loopback address, or say"
+            " http.allow_plaintext = true"
         )
+    if bool(http.certificate) != bool(http.key):
+        mistakes.append("http.certificate and http.key need each other")
     return mistakes
 
 

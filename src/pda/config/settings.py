@@ -27,6 +27,10 @@ class ListenerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hostname: str = ""
     allow: tuple[str, ...] = ()
     max_connections: int = 1000
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+    peers: tuple[str, ...] = ()
 
 
 class ReceiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,14 +45,17 @@ class ReceiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hostname: str = ""
     allow: tuple[str, ...] = ()
     max_connections: int = 1000
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+    peers: tuple[str, ...] = ()
     listener: tuple[ListenerSettings, ...] = ()
 
     def listeners(self) -> list[ListenerSettings]:
         """All sockets: those of `listen` with the section's own settings, then the others."""
-        shared = [
-            ListenerSettings(listen, self.zone, self.hostname, self.allow, self.max_connections)
-            for listen in self.listen
-        ]
+        fields = ListenerSettings.__struct_fields__[1:]
+        own = {name: getattr(self, name) for name in fields}
+        shared = [ListenerSettings(listen, **own) for listen in self.listen]
         return shared + [
             msgspec.structs.replace(one, zone=one.zone or self.zone) for one in self.listener
         ]
@@ -64,6 +71,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[http]`"""
 
     bind: str = "127.0.0.1:1523"
+    certificate: str = ""
+    key: str = ""
     allow_plaintext: bool = False
     hosts: tuple[str, ...] = ()
     timeout_s: float = 100.0

@@ -21,11 +21,19 @@ from __future__ import annotations
 import trio
 
 from pda.receive.edge import Edge
-from pda.receive.listener import Address, Counters, Lines, Listener, Network, Protocol
+from pda.receive.listener import (
+    WITH_TLS,
+    Address,
+    Counters,
+    Lines,
+    Listener,
+    Network,
+    Protocol,
+)
 from pda.receive.stream import serve_streams
 from pda.receive.udp import serve_udp
 
-__all__ = ["Address", "Counters", "Lines", "Listener", "Network", "Protocol", "serve"]
+__all__ = ["WITH_TLS", "Address", "Counters", "Lines", "Listener", "Network", "Protocol", "serve"]
 
 
 async def serve(

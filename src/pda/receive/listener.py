@@ -11,11 +11,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Literal, TypeAlias, get_args
 
 from pda.maillog.framing import DEFAULT_LIMIT
+from pda.tls import Certificates
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = tuple[str, int]
 """Host and port."""
-Protocol: TypeAlias = Literal["udp", "tcp", "relp"]
+Protocol: TypeAlias = Literal["udp", "tcp", "tls", "relp", "relps"]
+WITH_TLS = frozenset(["tls", "relps"])
+"""Syslog over TLS (RFC 5425), and RELP over TLS from its first octet on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Listener:
     max_connections: int = 1000
     limit: int = DEFAULT_LIMIT
     """Octets of one line; the rest of a longer one is cut off."""
+    certificates: Certificates | None = None
+    """For TLS, and only there."""
 
     def __post_init__(self) -> None:
         if self.protocol not in get_args(Protocol):
@@ -51,6 +56,8 @@ class Listener:
             ) from None
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is not between 0 and 65535")
+        if (self.certificates is not None) != (self.protocol in WITH_TLS):
+            raise ValueError(f"{self.protocol} with a certificate where none belongs, or without")
         if self.max_connections < 1 or self.limit < 1:
             raise ValueError("max_connections and limit must be at least 1")
         if not address.is_loopback and not self.allow:
@@ -95,6 +102,8 @@ class Counters:
     """Counted frames cut by the end of their stream, dropped."""
     bad_framing: int = 0
     """Connections closed because what they sent cannot be what is listened for."""
+    bad_tls: int = 0
+    """TLS handshakes that failed, and certificates of others that may not send."""
     acknowledged: int = 0
     """RELP messages whose sender was told that they are stored."""
     unacknowledged: int = 0

@@ -36,7 +36,12 @@ class Conversation(Protocol):
         """Begins the end, which `run` then comes to in bounded time."""
 
 
-_CONVERSATIONS: Mapping[str, Callable[[Wire], Conversation]] = {"tcp": Syslog, "relp": Relp}
+_CONVERSATIONS: Mapping[str, Callable[[Wire], Conversation]] = {
+    "tcp": Syslog,
+    "tls": Syslog,
+    "relp": Relp,
+    "relps": Relp,
+}
 
 
 async def serve_streams(
@@ -110,14 +115,15 @@ class _Connections:
 
     async def _run(self, conversation: Conversation, wire: Wire) -> None:
         try:
-            await conversation.run()
+            if await wire.open():
+                await conversation.run()
         except Exception as error:  # one connection's failure never hurts another
             if _nobody_takes(error):
                 raise
             self._edge.counters.connection_errors += 1
             log.exception("the connection from %s failed", wire.sender)
         finally:
-            wire.close()
+            await wire.aclose()
             self._open.discard(conversation)
             self._edge.counters.connections_open -= 1
 
