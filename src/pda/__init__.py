@@ -34,6 +34,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/links.py chain.py   which queue entries are one message
         maillog/clients.py    which application sent it
         maillog/outcome.py    what became of each recipient
+        maillog/providers.py  who runs the host it went to
         store/rows.py names.py facts.py terms.py   its rows; what comes again; what finds it
         store/batch.py lives.py   rows into the database, and what was known out of it
       maillog/rejudge.py    what other rules change of what is known
@@ -41,7 +42,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       database.py           key, connections, pragmas, the write lock
       schema.py migrations/ tables and how older ones become newer ones
       readers.py            connections for many askers at a time
-      queries.py verdicts.py  one function per question
+      queries/ verdicts.py   one function per question: filters, pages, lists, stories, statistics
       imports.py            which log files were read, and how far
       choices.py            what filters offer to choose from
       edits.py audit.py     what somebody asks to be changed, and the account of it

@@ -152,7 +152,6 @@ def query(config_file: Path | None, /, what: str, form: str, **wanted: Any) -> N
     Example: pda query outcomes --client newsletter --from 2026-11-01 --format csv
     """
     settings = config.load(config_file)
-    wanted["msg_id"] = wanted.pop("message_id")
     connection = open_reader(settings.database, key_of(settings))
     questions: dict[str, Callable[..., list[Any]]] = {
         "attempts": queries.attempts,

@@ -88,7 +88,7 @@ def test_a_content_filter_is_a_hop(tmp_path: Path) -> None:
         (SECOND, "b@x.example", "hard-bounce", "shop", f"mx1/{FIRST}"),
     ]
     with store.reading() as connection:
-        hops = queries.outcomes(connection, Filter(), State.HANDED_ON)
+        hops = queries.outcomes(connection, Filter(state=State.HANDED_ON))
     assert [hop.recipient for hop in hops] == ["a@x.example", "b@x.example"]
 
 

@@ -17,7 +17,7 @@ from pda.store.imports import Import
 _NEW = {
     "host": "INSERT INTO host VALUES (?, ?)",
     "client": "INSERT INTO client VALUES (?, ?)",
-    "relay": "INSERT INTO relay VALUES (?, ?)",
+    "relay": "INSERT INTO relay VALUES (?, ?, ?)",
     "reason": "INSERT INTO reason VALUES (?, ?)",
     "verdict": "INSERT INTO verdict VALUES (?, ?, ?, ?)",
     "manner": "INSERT INTO manner VALUES (?, ?, ?, ?, ?)",

@@ -5,6 +5,7 @@ Owns the numbers. New names go into the batch that needs them first, in front of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -58,11 +59,15 @@ class Names:
 class Texts:
     """Any number of texts, of which those that came last are remembered."""
 
-    def __init__(self, table: str, connection: Connection) -> None:
+    def __init__(
+        self, table: str, connection: Connection, more: Callable[[str], Row] = lambda _: ()
+    ) -> None:
+        """`more` says what else a row of the table has for a text."""
         rows = connection.execute(
             f"SELECT name, id FROM {table} ORDER BY id DESC LIMIT {_REMEMBERED // 2}"
         ).fetchall()
         self._table = table
+        self._more = more
         self._numbers = {str(name): number_of(number) for name, number in reversed(rows)}
         self._last = max(self._numbers.values(), default=0)
 
@@ -74,7 +79,7 @@ class Texts:
                 self._numbers = dict(list(self._numbers.items())[_REMEMBERED // 2 :])
             self._last += 1
             number = self._numbers[text] = self._last
-            new.names.append((self._table, (number, text)))
+            new.names.append((self._table, (number, text, *self._more(text))))
         return number
 
 

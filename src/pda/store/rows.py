@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pda.maillog.events import Attempt, Change, Life, Outcome, Summary, Verdict
+from pda.maillog.providers import provider_of
 from pda.store.batch import Batch
 from pda.store.database import Connection, Row
 from pda.store.facts import PackedFacts
@@ -25,7 +26,7 @@ class Rows:
         self.clients = Names("client", connection)
         self.verdicts = Verdicts(connection)
         self.facts = PackedFacts()
-        self._relays = Texts("relay", connection)
+        self._relays = Texts("relay", connection, lambda relay: (provider_of(relay),))
         self._reasons = Texts("reason", connection)
         self.last_entry = _number(connection, "SELECT max(id) FROM entry")
         """The row of the newest queue entry."""

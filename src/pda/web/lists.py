@@ -86,7 +86,7 @@ def _filter(parameters: Mapping[str, str], own_client: str | None) -> Filter:
         client=own_client if own_client is not None else parameters.get("client"),
         recipient=parameters.get("recipient"),
         queue_id=parameters.get("queue_id"),
-        msg_id=parameters.get("message_id"),
+        message_id=parameters.get("message_id"),
         since=_moment(parameters, "from"),
         until=_moment(parameters, "to"),
         limit=_limit(parameters),

@@ -138,7 +138,7 @@ class OriginalApi:
             case ["agent-read", client, "queue", queue_id]:
                 wanted = Filter(client=client, queue_id=queue_id)
             case ["agent-read", client, "message", msg_id]:
-                wanted = Filter(client=client, msg_id=msg_id)
+                wanted = Filter(client=client, message_id=msg_id)
             case _:
                 raise not_implemented()
         return partial(self._read, wanted)
@@ -328,7 +328,7 @@ def _selection(
     connection: Connection, wanted: Filter, query: Query, original_category: OriginalCategory
 ) -> msgspec.Raw:
     attempts = queries.attempts(connection, wanted, "not plainly sent")
-    expired = queries.outcomes(connection, wanted, State.EXPIRED)
+    expired = queries.outcomes(connection, msgspec.structs.replace(wanted, state=State.EXPIRED))
     entries = [attempt_entry(row, original_category) for row in attempts]
     entries += [expired_entry(row) for row in expired]
     # The store also finds by the Message-ID that contains a msgId, and by the domain in any case.
@@ -337,7 +337,10 @@ def _selection(
 
 
 def _is_meant(entry: Entry, wanted: Filter) -> bool:
-    return wanted.recipient in (None, entry.rcpt_email) and wanted.msg_id in (None, entry.msg_id)
+    return wanted.recipient in (None, entry.rcpt_email) and wanted.message_id in (
+        None,
+        entry.msg_id,
+    )
 
 
 def _unknown_bounces(

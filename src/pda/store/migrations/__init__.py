@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pda.store.migrations import access, feed, first
+from pda.store.migrations import access, feed, first, providers
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-MIGRATIONS: list[Callable[[Database], None]] = [first.migrate, access.migrate, feed.migrate]
+MIGRATIONS: list[Callable[[Database], None]] = [
+    first.migrate,
+    access.migrate,
+    feed.migrate,
+    providers.migrate,
+]

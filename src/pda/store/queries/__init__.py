@@ -1,0 +1,94 @@
+"""One function per question.
+
+Owns every SELECT that an interface needs. Each takes a reading connection and returns typed
+values; times are µs since the epoch. Knows neither HTTP nor who asks: whoever may see one client
+only gets that client's id into the `Filter`, and with it into the SQL.
+
+- `filters`, `sources`: which rows are asked for, and what leads to them
+- `pages`: attempts, outcomes, messages, some at a time; `lists`: all of them
+- `story`: all about one message
+- `stats`: counts, rates and delays over time, answered from what is counted as it is written
+- `overview`: how much is stored, of whom
+"""
+
+from pda.store.queries.filters import Filter
+from pda.store.queries.lists import Which, attempts, messages, outcomes, recipients
+from pda.store.queries.overview import (
+    FailureRow,
+    StateCount,
+    Totals,
+    clients,
+    hosts,
+    latest_failures,
+    oldest,
+    states,
+    totals,
+)
+from pda.store.queries.pages import (
+    Bounds,
+    CursorError,
+    Page,
+    attempts_page,
+    messages_page,
+    outcomes_page,
+)
+from pda.store.queries.rows import AttemptRow, MessageRow, OutcomeRow
+from pda.store.queries.stats import (
+    Counts,
+    Delays,
+    Group,
+    Percentiles,
+    Point,
+    Scope,
+    Step,
+    Top,
+    What,
+    delays,
+    series,
+    top,
+)
+from pda.store.queries.story import Link, RecipientStory, Story, StoryEvent, story
+
+__all__ = [
+    "AttemptRow",
+    "Bounds",
+    "Counts",
+    "CursorError",
+    "Delays",
+    "FailureRow",
+    "Filter",
+    "Group",
+    "Link",
+    "MessageRow",
+    "OutcomeRow",
+    "Page",
+    "Percentiles",
+    "Point",
+    "RecipientStory",
+    "Scope",
+    "StateCount",
+    "Step",
+    "Story",
+    "StoryEvent",
+    "Top",
+    "Totals",
+    "What",
+    "Which",
+    "attempts",
+    "attempts_page",
+    "clients",
+    "delays",
+    "hosts",
+    "latest_failures",
+    "messages",
+    "messages_page",
+    "oldest",
+    "outcomes",
+    "outcomes_page",
+    "recipients",
+    "series",
+    "states",
+    "story",
+    "top",
+    "totals",
+]

@@ -1,0 +1,206 @@
+"""Pages of attempts, outcomes and messages: any filter, any place, bounded work.
+
+Owns their order, the cursor, and how much is looked at. Rows stand in the order in which `pda` came
+to know of their messages, those of one message by time: what arrives while somebody reads is never
+in between. A page is looked for in windows of queue entries, each one question of bounded size; the
+first window is small, and what finds little grows.
+"""
+
+from __future__ import annotations
+
+import binascii
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Annotated, Generic, TypeAlias, cast
+
+import msgspec
+
+from pda.store.database import Connection, Row, Value
+from pda.store.queries.filters import Condition, Filter, conditions, where
+from pda.store.queries.rows import (
+    ATTEMPTS,
+    MESSAGES,
+    OUTCOMES,
+    AnyRow,
+    AttemptRow,
+    Listing,
+    MessageRow,
+    OutcomeRow,
+)
+from pda.store.queries.sources import Source, source_of
+
+_AIM_S = 0.03
+"""How long a window may take."""
+_MOST_GROWTH = 8.0
+_NO_CURSOR = "this is no cursor that an answer to the same question has given"
+
+
+class CursorError(ValueError):
+    """What was given as a cursor is none."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How much a page may cost."""
+
+    entries: int = 200_000
+    """Queue entries that are looked at one by one where no index leads to those wanted."""
+    seconds: float = 1.0
+
+
+BOUNDS = Bounds()
+
+
+class Page(msgspec.Struct, Generic[AnyRow], frozen=True):
+    """Some rows, and where it goes on."""
+
+    rows: list[AnyRow]
+    next: str | None
+    """The cursor of what follows; None where there is nothing more now."""
+    complete: bool = True
+    """False where a bound was reached before the page was full: there may be more behind it."""
+
+
+_Number: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Keys: TypeAlias = list[_Number | str]
+_Place: TypeAlias = tuple[_Number, _Keys]
+"""A queue entry, and what tells a row of it; nothing where all of the entry is done."""
+
+
+def attempts_page(
+    connection: Connection, wanted: Filter, after: str = "", limit: int = 100,
+    *, newest_first: bool = True, bounds: Bounds = BOUNDS,
+) -> Page[AttemptRow]:  # fmt: skip
+    """Delivery attempts behind a cursor; raises `CursorError`."""
+    return _Reading(connection, ATTEMPTS, wanted, newest_first).page(after, limit, bounds)
+
+
+def outcomes_page(
+    connection: Connection, wanted: Filter, after: str = "", limit: int = 100,
+    *, newest_first: bool = True, bounds: Bounds = BOUNDS,
+) -> Page[OutcomeRow]:  # fmt: skip
+    """Outcomes of recipients behind a cursor; raises `CursorError`.
+
+    An entry whose message goes on as another one has no outcome of its own, unless asked for.
+    """
+    return _Reading(connection, OUTCOMES, wanted, newest_first).page(after, limit, bounds)
+
+
+def messages_page(
+    connection: Connection, wanted: Filter, after: str = "", limit: int = 100,
+    *, newest_first: bool = True, bounds: Bounds = BOUNDS,
+) -> Page[MessageRow]:  # fmt: skip
+    """Queue entries behind a cursor; raises `CursorError`."""
+    return _Reading(connection, MESSAGES, wanted, newest_first).page(after, limit, bounds)
+
+
+class _Reading(Generic[AnyRow]):
+    """One page's way through the windows."""
+
+    def __init__(
+        self, connection: Connection, listing: Listing[AnyRow], wanted: Filter, newest_first: bool
+    ) -> None:
+        self._connection = connection
+        self._listing: Listing[AnyRow] = listing
+        self._down = newest_first
+        self._source: Source = source_of(wanted)
+        self._conditions = where(conditions(listing.kind, wanted))
+
+    def page(self, after: str, limit: int, bounds: Bounds) -> Page[AnyRow]:
+        """The rows behind a cursor."""
+        until = time.monotonic() + bounds.seconds
+        place: _Place | None = _place(after, self._listing.types)
+        found: list[Row] = []
+        looked = False
+        first, last = self._span()
+        width, left = self._source.width or last, bounds.entries
+        while True:
+            if self._source.scans:
+                width = min(width, left)
+            window = self._window(place, first, last, width)
+            if window is None:
+                return self._made(found, None)
+            if looked and (width <= 0 or time.monotonic() >= until):
+                return self._made(found, place, complete=False)
+            begun, looked = time.monotonic(), True
+            found += self._rows(window, place, limit + 1 - len(found))
+            if len(found) > limit:
+                return self._made(found[:limit], self._place_of(found[limit - 1]))
+            low, high = window
+            place = (low if self._down else high), []
+            left -= high - low + 1
+            took = max(time.monotonic() - begun, 1e-4)
+            width = max(1, int(width * min(_MOST_GROWTH, _AIM_S / took)))
+
+    def _span(self) -> tuple[int, int]:
+        """The first and the last queue entry."""
+        row = self._connection.execute("SELECT min(id), max(id) FROM entry").fetchone()
+        first, last = row or (None, None)
+        return (first, last) if isinstance(first, int) and isinstance(last, int) else (1, 0)
+
+    def _window(
+        self, place: _Place | None, first: int, last: int, width: int
+    ) -> tuple[int, int] | None:
+        """The next entries to look at: the first and the last of them; None at the end."""
+        if place is not None:
+            number, keys = place
+            if self._down:
+                last = min(last, number if keys else number - 1)
+            else:
+                first = max(first, number if keys else number + 1)
+        if first > last:
+            return None
+        return (max(first, last - width + 1), last) if self._down else (
+            first, min(last, first + width - 1)
+        )  # fmt: skip
+
+    def _rows(self, window: tuple[int, int], place: _Place | None, limit: int) -> list[Row]:
+        listing: Listing[AnyRow] = self._listing
+        keys = ", ".join(("e.id", *listing.keys))
+        turn = " DESC" if self._down else ""
+        order = ", ".join(f"{key}{turn}" for key in ("e.id", *listing.keys))
+        condition, values = self._where(window, keys, place)
+        return self._connection.execute(
+            f"{listing.select(f'{keys}, ')} WHERE {condition} ORDER BY {order} LIMIT ?",
+            [*values, limit],
+        ).fetchall()
+
+    def _where(self, window: tuple[int, int], keys: str, place: _Place | None) -> Condition:
+        """The filter's conditions, between two entries and behind a place."""
+        found = [self._source.within(*window), self._conditions]
+        if place is not None and place[1]:
+            behind: list[Value] = [place[0], *place[1]]
+            marks = ", ".join("?" * len(behind))
+            found.append((f"({keys}) {'<' if self._down else '>'} ({marks})", behind))
+        return where(found)
+
+    def _place_of(self, row: Row) -> _Place:
+        number, *keys = row[: 1 + len(self._listing.keys)]
+        return cast(_Place, (number, keys))
+
+    def _made(
+        self, found: list[Row], place: _Place | None, *, complete: bool = True
+    ) -> Page[AnyRow]:
+        make, skipped = self._listing.make, 1 + len(self._listing.keys)
+        following = None if place is None else _cursor(place)
+        return Page([make(row[skipped:]) for row in found], following, complete)
+
+
+_decode = msgspec.msgpack.Decoder(_Place).decode
+
+
+def _cursor(place: _Place) -> str:
+    return urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
+
+
+def _place(cursor: str, types: tuple[type, ...]) -> _Place | None:
+    """The place behind which to go on, with keys of these types or none."""
+    if not cursor:
+        return None
+    try:
+        octets = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        place: _Place = _decode(octets)
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise CursorError(_NO_CURSOR) from None
+    if place[1] and tuple(map(type, place[1])) != types:
+        raise CursorError(_NO_CURSOR)
+    return place

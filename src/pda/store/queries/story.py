@@ -1,0 +1,148 @@
+"""The whole story of one message.
+
+Owns what is told of a queue entry: every line about it in order, each recipient's attempts, and the
+entries that it is linked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from pda.maillog.events import (
+    AnyRecord,
+    Fact,
+    HandedOn,
+    Notification,
+    TakenOver,
+    address_key,
+    unpack_facts,
+)
+from pda.store.database import Connection, Value
+from pda.store.facts import PackedFacts
+from pda.store.queries.rows import (
+    ATTEMPTS,
+    MESSAGES,
+    OUTCOMES,
+    AttemptRow,
+    MessageRow,
+    OutcomeRow,
+)
+
+
+class StoryEvent(msgspec.Struct, frozen=True):
+    """What one line said."""
+
+    at: int
+    syslog_name: str
+    """As `postfix/submission`."""
+    kind: str
+    """What `pda parse` calls the record."""
+    record: AnyRecord
+
+
+class RecipientStory(msgspec.Struct, frozen=True):
+    """What became of one recipient, and how."""
+
+    recipient: str
+    """As compared; empty where an entry expired whose deferrals were never seen."""
+    outcome: OutcomeRow
+    attempts: list[AttemptRow]
+    """By time, with the reply as logged and the verdict on it."""
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Another queue entry of the same matter."""
+
+    relation: str
+    """`continues-as`, `continued-from` (hops), `notification` (about this message)."""
+    host: str
+    queue_id: str
+    id: int | None
+    """None where it is not known here, or not the asker's."""
+
+
+class Story(msgspec.Struct, frozen=True):
+    """One message."""
+
+    message: MessageRow
+    events: list[StoryEvent]
+    """By time; the deliveries are with the recipients."""
+    recipients: list[RecipientStory]
+    links: list[Link]
+
+
+def story(connection: Connection, number: int, client: str | None = None) -> Story | None:
+    """The story of a queue entry; None where there is no such, or it is another client's."""
+    found = connection.execute(
+        f"{MESSAGES.select('e.facts, ')} WHERE e.id = ? AND c.name = coalesce(?, c.name)",
+        (number, client),
+    ).fetchone()
+    if found is None:
+        return None
+    message, facts = MESSAGES.make(found[1:]), _facts(found[0])
+    return Story(
+        message=message,
+        events=[_event(fact) for fact in facts],
+        recipients=_recipients(connection, number),
+        links=list(_links(connection, message, facts, client)),
+    )
+
+
+def _facts(octets: Value) -> list[Fact]:
+    facts = unpack_facts(PackedFacts().unpack(octets))
+    return sorted(facts, key=lambda fact: fact.at)
+
+
+def _event(fact: Fact) -> StoryEvent:
+    return StoryEvent(fact.at, fact.syslog_name, fact.record.kind(), fact.record)
+
+
+def _recipients(connection: Connection, number: int) -> list[RecipientStory]:
+    outcomes = connection.execute(
+        f"{OUTCOMES.select('o.recipient, ')} WHERE e.id = ? ORDER BY o.recipient",
+        (number,),
+    ).fetchall()
+    attempts = connection.execute(
+        f"{ATTEMPTS.select()} WHERE e.id = ? ORDER BY a.at, a.digest, a.copy",
+        (number,),
+    ).fetchall()
+    tries: dict[str, list[AttemptRow]] = {}
+    for row in map(ATTEMPTS.make, attempts):
+        tries.setdefault(address_key(row.recipient), []).append(row)
+    return [
+        RecipientStory(str(key), OUTCOMES.make(tuple(row)), tries.get(str(key), []))
+        for key, *row in outcomes
+    ]
+
+
+def _links(
+    connection: Connection, message: MessageRow, facts: Iterable[Fact], client: str | None
+) -> Iterator[Link]:
+    for fact in facts:
+        match fact.record:
+            case HandedOn(host=host, to_queue_id=queue_id):
+                relation = "continues-as"
+            case TakenOver(host=host, from_queue_id=queue_id):
+                relation = "continued-from"
+            case Notification(notification_queue_id=queue_id):
+                relation, host = "notification", message.host
+            case _:
+                continue
+        number = _nearest(connection, host, queue_id, message, client)
+        yield Link(relation, host, queue_id, number)
+
+
+def _nearest(
+    connection: Connection, host: str, queue_id: str, to: MessageRow, client: str | None
+) -> int | None:
+    """Of the lives of a queue id the one nearest in time."""
+    row = connection.execute(
+        "SELECT e.id FROM entry e JOIN host h ON h.id = e.host_id"
+        " JOIN client c ON c.id = e.client_id"
+        " WHERE e.queue_id = ? AND h.name = ? AND c.name = coalesce(?, c.name)"
+        " ORDER BY abs(e.born - ?) LIMIT 1",
+        (queue_id, host, client, to.born),
+    ).fetchone()
+    return row[0] if row and isinstance(row[0], int) else None
