@@ -54,6 +54,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       auth.py logins.py passwords.py throttle.py   who may ask; what a wrong password costs
       asking.py errors.py   questions to the store from Trio; what cannot be served
       editing.py            edits that are asked for over HTTP, on their way to the writer
+      feed.py               what changed, as a feed and as a stream
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py rules_api.py access_api.py  /api/v1, /healthz, /metrics

@@ -17,8 +17,12 @@ class News:
         self._told = trio.Event()
         self._last = 0
         self._last_of: dict[str, int] = {}
-        self.closed = False
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
         """Whether there will be no more."""
+        return self._closed
 
     def tell(self, change: int, clients: Iterable[str]) -> None:
         """All changes up to this number can be read; the last ones were about these clients."""
@@ -28,7 +32,7 @@ class News:
 
     def close(self) -> None:
         """Nobody has to wait any more."""
-        self.closed = True
+        self._closed = True
         self._wake()
 
     async def beyond(self, change: int, client: str | None) -> None:

@@ -27,6 +27,7 @@ from pda.control import Caller
 from pda.listening import Listening, allow_descriptors
 from pda.maillog import bounce
 from pda.metrics import Metrics
+from pda.news import News
 from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply
 from pda.prospects import ImportState
 from pda.reading import Wanted
@@ -135,6 +136,11 @@ class Service:
         self._stop.set()
 
     @property
+    def news(self) -> News:
+        """Tells of commits whoever waits for changes."""
+        return self._rooms.ingest.news
+
+    @property
     def rulebook(self) -> RuleBook:
         """The rules in force and what can be asked of them."""
         return self._rooms.rulebook
@@ -211,6 +217,7 @@ class Service:
                 await self._stop.wait()
                 log.info("stopping: what was received is being stored")
                 rooms.ingest.closing()
+            self.news.close()
             await self._serving.stop()
             nursery.cancel_scope.cancel()
         readers.close()

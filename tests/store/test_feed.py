@@ -44,9 +44,9 @@ class Reader:
         for change in found.changes:
             self.told.append(change)
             if change.state == feed.WITHDRAWN:
-                self.known.pop(change.id, None)
+                self.known.pop(change.key, None)
             else:
-                self.known[change.id] = change.client_id, change.state
+                self.known[change.key] = change.client_id, change.state
         self.cursor = found.cursor
 
 

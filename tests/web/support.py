@@ -18,6 +18,7 @@ from quart_trio.testing import TrioClient
 
 from pda.config import RuleSettings
 from pda.maillog.bounce import original_category
+from pda.news import News
 from pda.rulebook import RuleBook
 from pda.store.accounts import PutUser, UserRow
 from pda.store.audit import Author
@@ -53,6 +54,7 @@ class RunningService:
     asked: list[str] = field(default_factory=list)
     rulebook: RuleBook = field(default_factory=partial(RuleBook, RuleSettings()))
     refusal: str = ""
+    news: News = field(default_factory=News)
     store: Store | None = None
 
     def listeners(self) -> Sequence[ListenerStatus]:

@@ -33,8 +33,10 @@ class Change(msgspec.Struct, frozen=True):
     """What became of one recipient of a message, or that what was told of it is no more."""
 
     change: int
-    id: str
-    """Of what it is about: queue entry and recipient. It stays, whatever becomes of them."""
+    key: str
+    """What it is about: queue entry and recipient. It stays, whatever becomes of them."""
+    id: int
+    """The number of the queue entry."""
     host: str
     queue_id: str
     client_id: str
@@ -70,7 +72,7 @@ class Changes(msgspec.Struct, frozen=True):
 _FINAL = ", ".join(f"{state:d}" for state in State if state.is_final)
 _OF_CLIENT = "client_id = (SELECT id FROM client WHERE name = ?3)"
 _OUTCOMES = f"""
-SELECT o.change, o.entry_id || ':' || o.recipient, h.name, e.queue_id, c.name,
+SELECT o.change, o.entry_id || ':' || o.recipient, o.entry_id, h.name, e.queue_id, c.name,
     e.message_id, coalesce(e.msg_id, ''), e.sender, coalesce(o.address, o.recipient), o.state,
     o.state IN ({_FINAL}), o.first_at, o.last_at, o.attempts, v.bounce_type, v.category, v.rule,
     m.dsn, r.name
@@ -85,8 +87,8 @@ FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
 WHERE o.change > ?1 AND o.change <= ?2 AND o.state <> {State.HANDED_ON:d}
 """
 _GONE = f"""
-SELECT w.change, w.entry_id || ':' || w.recipient, h.name, w.queue_id, c.name, '', '', NULL,
-    coalesce(w.address, w.recipient),
+SELECT w.change, w.entry_id || ':' || w.recipient, w.entry_id, h.name, w.queue_id, c.name,
+    '', '', NULL, coalesce(w.address, w.recipient),
     '{WITHDRAWN}', 1, 0, 0, 0
 FROM withdrawn w JOIN host h ON h.id = w.host_id JOIN client c ON c.id = w.client_id
 WHERE w.change > ?1 AND w.change <= ?2
@@ -145,8 +147,8 @@ def _found(
 
 def _change(row: tuple[Value, ...]) -> Change:
     make: Callable[..., Change] = Change
-    *about, state, final, first_at = row[:12]
-    return make(*about, _state_name(state), bool(final), first_at, *row[12:])
+    *about, state, final, first_at = row[:13]
+    return make(*about, _state_name(state), bool(final), first_at, *row[13:])
 
 
 def _state_name(state: Value) -> str:

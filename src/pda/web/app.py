@@ -18,7 +18,7 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
-from pda.web import access_api, api, lists, openapi, original_api, pages, rules_api
+from pda.web import access_api, api, feed, lists, openapi, original_api, pages, rules_api
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import LOCAL, Guard, is_loopback
 from pda.web.errors import Refused
@@ -63,6 +63,7 @@ def create_app(site: Site) -> QuartTrio:
     router.add("Service", service_api := api.Api(site, asker))
     service_api.register(app)
     lists.Lists(asker).register(app)
+    router.add("What changed", feed.Feed(site, asker))
     router.add("Bounce rules", rules_api.RulesApi(site, asker))
     router.add("Access", access_api.AccessApi(asker))
     openapi.Description(router, site.service.version).register()

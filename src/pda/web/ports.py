@@ -91,6 +91,20 @@ class RuleBook(Protocol):
         """What a list would change of what is stored; raises ValueError with its mistakes."""
 
 
+class News(Protocol):
+    """Tells of commits whoever waits for changes: see `pda.news`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether there will be no more."""
+
+    async def beyond(self, change: int, client: str | None) -> None:
+        """Waits for something beyond that number, or until there will be no more."""
+
+    def quiet_to(self, change: int, client: str | None) -> int:
+        """The number up to which nothing more concerns whoever has read up to `change`."""
+
+
 class Service(Protocol):
     """The running service, as the web sees it; every method but the coroutines is quick."""
 
@@ -127,6 +141,9 @@ class Service(Protocol):
 
     def stop(self, *, restart: bool) -> None:
         """Begins a graceful stop; with `restart` the exit status asks to be started again."""
+
+    @property
+    def news(self) -> News: ...
 
     @property
     def rulebook(self) -> RuleBook: ...
