@@ -109,7 +109,7 @@ class Store:
 
     def add_told(self, told: Sequence[Told]) -> None:
         """What events say, into the database."""
-        self.writer.commit(self.writer.prepare(told))
+        self.writer.commit(self.writer.prepare(self.writer.removal.admit(told)))
 
     def make(self, edit: Edit[T], by: Author = TESTS, at: int = NOW) -> T:
         """Makes an edit as the running service does."""

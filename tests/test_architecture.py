@@ -15,7 +15,9 @@ MODULES = {
 }
 ALLOWED = {
     "pda.maillog": ("pda.maillog",),
-    "pda.store": ("pda.store", "pda.maillog.events", "pda.maillog.providers"),
+    "pda.store": (
+        "pda.store", "pda.maillog.events", "pda.maillog.providers", "pda.maillog.pseudonyms",
+    ),
     "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times", "pda.texts"),
     "pda.receive": ("pda.receive", "pda.maillog.framing", "pda.maillog.relp", "pda.tls"),
     "pda.tls": (),

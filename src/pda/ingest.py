@@ -180,6 +180,8 @@ class Ingest:
         pending, rules = self._pending, self.pipeline.rules
         if work.rules is not rules:  # new ones came into force while this was read, or waited
             await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
+        if self._writer.removal.is_needed:
+            work.told = await self.compute(self._writer.removal.admit, work.told)
         batch = await self._prepared(work.told)
         batch.imported = work.imported
         if work.inserted is not None:

@@ -122,6 +122,11 @@ class Correlator:
             if life.summary is not None and rejudge_life(life, classify):
                 _all_outcomes(life, life.summary)
 
+    def forget(self, keys: Iterable[EntryKey]) -> None:
+        """Forgets these entries: they are not stored any more."""
+        for key in keys:
+            self._entries.take(key)
+
     def forget_all(self) -> None:
         """Forgets every entry: what is in the store counts."""
         self._entries.clear()

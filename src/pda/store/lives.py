@@ -12,6 +12,7 @@ from typing import TypeVar
 from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life
 from pda.store.database import Connection, Value
 from pda.store.names import number_of
+from pda.store.removal import Removal
 from pda.store.rows import Rows
 from pda.store.terms import find_any, term
 
@@ -23,9 +24,10 @@ _T = TypeVar("_T")
 class StoredLives:
     """The queue entries of one database."""
 
-    def __init__(self, connection: Connection, rows: Rows) -> None:
+    def __init__(self, connection: Connection, rows: Rows, removal: Removal) -> None:
         self._connection = connection
         self._rows = rows
+        self._removal = removal
 
     def of_keys(self, keys: Collection[EntryKey]) -> dict[EntryKey, list[Life]]:
         """What is stored of these entries; of each there may be several lives."""
@@ -81,6 +83,8 @@ class StoredLives:
             for row in rows:
                 attempt = self._attempt(row)
                 lives[number_of(row[0])].attempts[attempt.digest, attempt.copy] = attempt
+        if self._removal.is_erasing:  # what is stored names still who is not to be remembered
+            return {number: self._removal.pseudonyms.life(life) for number, life in lives.items()}
         return lives
 
     def _attempt(self, row: tuple[Value, ...]) -> Attempt:

@@ -82,6 +82,11 @@ class Texts:
             new.names.append((self._table, (number, text, *self._more(text))))
         return number
 
+    def forget(self) -> int:
+        """From now on no number up to this one is given any more."""
+        self._numbers = {}
+        return self._last
+
 
 class Verdicts:
     """All verdicts that were ever given, and the manners of attempts that had them."""

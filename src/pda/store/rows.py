@@ -32,6 +32,10 @@ class Rows:
         """The row of the newest queue entry."""
         self.last_change = _number(connection, "SELECT value FROM meta WHERE name = 'change'")
 
+    def forget_texts(self) -> dict[str, int]:
+        """From now on no number of a text up to these is given any more."""
+        return {"relay": self._relays.forget(), "reason": self._reasons.forget()}
+
     def batch(self, changes: list[Change]) -> Batch:
         """What these changes write."""
         batch = Batch()

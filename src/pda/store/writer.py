@@ -25,9 +25,11 @@ from pda.store.audit import Author
 from pda.store.batch import Batch, Judging, execute
 from pda.store.database import Connection, Value
 from pda.store.edits import Edit, T
+from pda.store.erasure import EraseAddress
 from pda.store.imports import Import
 from pda.store.lives import StoredLives
 from pda.store.names import number_of
+from pda.store.removal import Removal
 from pda.store.rows import Rows
 from pda.store.schema import migrate
 
@@ -46,6 +48,8 @@ class Correlates(Protocol):
     def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
     def judge_by(self, classify: Callable[[Failure], Verdict]) -> None: ...
     def revived(self, lives: list[Life]) -> list[Life]: ...
+    def forget(self, keys: Iterable[EntryKey]) -> None: ...
+    def forget_all(self) -> None: ...
 
 
 class Writer:
@@ -56,8 +60,9 @@ class Writer:
         self._connection = connection
         self._correlator = correlator
         self._added: list[Change] | None = None
+        self.removal = Removal(connection)
         self._rows = Rows(connection)
-        self._lives = StoredLives(connection, self._rows)
+        self._lives = StoredLives(connection, self._rows, self.removal)
         self._judges_by = ""
         self.judging = _read_judging(connection)
 
@@ -139,7 +144,30 @@ class Writer:
 
     def make(self, edit: Edit[T], by: Author, at: int) -> T:
         """Makes an edit that somebody asked for; what was inserted has to be committed before."""
-        return edits.make(self._connection, edit, by, at)
+        result = edits.make(self._connection, edit, by, at)
+        if isinstance(edit, EraseAddress):
+            self.begin_anew()
+        return result
+
+    def do(self, function: Callable[[Connection], T]) -> T:
+        """Runs what else writes; what was inserted has to be committed before."""
+        return function(self._connection)
+
+    def begin_anew(self) -> None:
+        """Forgets what it knows of the database: somebody else has changed that."""
+        self.removal.refresh()
+        self._correlator.forget_all()
+        self._rows = Rows(self._connection)
+        self._lives = StoredLives(self._connection, self._rows, self.removal)
+
+    def forget(self, entries: Iterable[EntryKey]) -> None:
+        """Forgets queue entries that are not stored any more."""
+        self.removal.refresh()
+        self._correlator.forget(entries)
+
+    def forget_texts(self) -> dict[str, int]:
+        """From now on no number of a text up to these, by table, is given any more."""
+        return self._rows.forget_texts()
 
     def find_imports(self, digest_of_first: Callable[[int], bytes | None]) -> list[Import]:
         """How far files that begin so were read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pda.store.migrations import access, feed, first, providers
+from pda.store.migrations import access, feed, first, providers, removal
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -18,4 +18,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     access.migrate,
     feed.migrate,
     providers.migrate,
+    removal.migrate,
 ]

@@ -1,0 +1,142 @@
+"""What the service does to the store by itself: removes what is too old, ends erasures.
+
+Owns when that is done and in which pieces: each is short, and live lines are written between two of
+them. Knows no SQL. Whatever was interrupted goes on with the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
+import msgspec
+import trio
+
+from pda.config import RetentionSettings
+from pda.ingest import Ingest
+from pda.store import erasure, retention
+from pda.store.database import Connection, DatabaseError
+from pda.store.writer import Writer
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_EVERY_S = 600.0
+_ENTRIES = 200
+"""Removed or rewritten at a time: some ten milliseconds."""
+_PAGES = 256
+"""Given back at a time: 2 MiB."""
+_ORPHANS_EVERY_S = 86_400.0
+_STEP = 3_600_000_000
+"""µs by which the horizon is raised while the database is too large."""
+_DAY = 86_400_000_000
+
+
+class Asks(Protocol):
+    """A question to the store on a reading connection."""
+
+    def __call__(self, question: Callable[[Connection], _T], /) -> _T: ...
+
+
+class Kept(msgspec.Struct):
+    """What was done so far."""
+
+    removed: int = 0
+    """Queue entries that were too old."""
+    texts: int = 0
+    """Replies and relays that nothing referred to any more."""
+    failed: str = ""
+    """Why it could not be done the last time."""
+
+
+class Housekeeping:
+    """Keeps one store as its settings and its people want it."""
+
+    def __init__(self, ingest: Ingest, writer: Writer, settings: RetentionSettings) -> None:
+        self.settings = settings
+        self.kept = Kept()
+        self._ingest = ingest
+        self._writer = writer
+        self._woken = trio.Event()
+        self._orphans_at = 0.0
+
+    def wake(self) -> None:
+        """There is something to be done now."""
+        self._woken.set()
+
+    async def run(self, ask: Asks) -> None:
+        """Until it is cancelled."""
+        while True:
+            self._woken = trio.Event()
+            try:
+                await self.once(ask, time.time_ns() // 1000)
+                self.kept.failed = ""
+            except DatabaseError as error:
+                self.kept.failed = str(error)
+                log.error("the database cannot be tidied up now, it is tried again: %s", error)
+            with trio.move_on_after(_EVERY_S):
+                await self._woken.wait()
+
+    async def once(self, ask: Asks, now: int) -> None:
+        """All that is to be done at this moment (µs since the epoch)."""
+        await self.erase(ask, now)
+        before = self.kept.removed
+        if self.settings.days:
+            await self._remove_older(now - int(self.settings.days * _DAY))
+        if self.settings.max_bytes:
+            await self._fit(now)
+        if self.kept.removed > before:
+            await self._remove_orphans(ask)
+        while await self._do(partial(retention.give_back, pages=_PAGES)):
+            pass
+
+    async def erase(self, ask: Asks, now: int) -> None:
+        """Ends every erasure that was begun."""
+        while self._writer.removal.is_erasing:
+            while await self._do(partial(erasure.step, entries=_ENTRIES)):
+                pass
+            found = await trio.to_thread.run_sync(ask, erasure.search)
+            await self._do(partial(erasure.finish, found=found, at=now))
+            await self._ingest.exclusively(self._writer.begin_anew)
+            log.info("an address was erased; its pseudonym stays")
+
+    async def _remove_older(self, horizon: int) -> None:
+        while gone := await self._ingest.exclusively(partial(self._removed, horizon)):
+            self.kept.removed += gone
+
+    def _removed(self, horizon: int) -> int:
+        """Within one turn, so that nobody remembers what is not stored any more."""
+        remove = partial(retention.remove_older, horizon=horizon, entries=_ENTRIES)
+        gone = self._writer.do(remove)
+        self._writer.forget(gone)
+        return len(gone)
+
+    async def _fit(self, now: int) -> None:
+        """Removes the oldest entries until the rest has room enough."""
+        while await self._do(retention.octets_used) > self.settings.max_bytes:
+            oldest = await self._do(retention.oldest)
+            if oldest is None or oldest >= now:
+                log.error("[retention] max_bytes is less than an empty database has")
+                return
+            before = self.kept.removed
+            horizon = max(oldest, self._writer.removal.horizon) + _STEP
+            await self._remove_older(min(horizon, now))
+            if self.kept.removed == before and horizon >= now:
+                return
+
+    async def _remove_orphans(self, ask: Asks) -> None:
+        if trio.current_time() < self._orphans_at:
+            return
+        self._orphans_at = trio.current_time() + _ORPHANS_EVERY_S
+        given = await self._ingest.exclusively(self._writer.forget_texts)
+        every = await trio.to_thread.run_sync(ask, partial(retention.find_orphans, given=given))
+        for orphans in every:
+            await self._do(partial(retention.remove_orphans, orphans=orphans))
+            self.kept.texts += len(orphans.numbers)
+
+    async def _do(self, function: Callable[[Connection], _T]) -> _T:
+        """Runs something that writes, between two transactions."""
+        return await self._ingest.exclusively(partial(self._writer.do, function))

@@ -1,0 +1,154 @@
+"""What is too old to be kept goes, a little at a time between two transactions of the live stream.
+
+Owns which queue entries are too old and all that goes with them, and how free pages are given back.
+An entry goes as a whole, when the last that was heard of it lies before the horizon. Figures by the
+hour or day stay: they are kept by themselves, and name nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from pda.maillog.events import EntryKey
+from pda.store.database import Connection, Row, Value
+from pda.store.names import number_of
+from pda.store.removal import raise_horizon
+from pda.store.terms import PIECE_BITS, domain_term, term
+
+_AT_A_TIME = 500
+_OLD = """
+SELECT e.id, h.name, e.queue_id, e.message_id, coalesce(e.msg_id, '')
+FROM client c CROSS JOIN entry e ON e.client_id = c.id AND e.born < ?1 JOIN host h ON h.id = e.host_id
+WHERE e.removed_at < ?1 AND e.expired_at < ?1
+    AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.entry_id = e.id AND a.at >= ?1)
+LIMIT ?2
+"""
+_OLDEST = """
+SELECT min(born) FROM (
+    SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS born FROM client c)
+"""
+TIMED = {"reject": "at"}
+"""Tables of what belongs to no queue entry, and the column that says when it was."""
+
+
+class Orphans(NamedTuple):
+    """Texts that nothing refers to."""
+
+    table: str
+    numbers: list[int]
+
+
+def octets_used(connection: Connection) -> int:
+    """Of the database, without its free pages."""
+    pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+    return pages * _pragma(connection, "page_size")
+
+
+def oldest(connection: Connection) -> int | None:
+    """When the oldest queue entry was born."""
+    row = connection.execute(_OLDEST).fetchone()
+    return None if row is None or row[0] is None else number_of(row[0])
+
+
+def remove_older(connection: Connection, horizon: int, entries: int) -> list[EntryKey]:
+    """Removes up to so many entries of which nothing was heard since; which ones.
+
+    Lines before the horizon are refused from then on. A transaction of its own.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        raise_horizon(connection, horizon)
+        rows = connection.execute(_OLD, (horizon, entries)).fetchall()
+        _remove(connection, rows)
+        _remove_timed(connection, horizon, entries)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return [(str(host), str(queue_id)) for _, host, queue_id, *_ in rows]
+
+
+def _remove(connection: Connection, rows: Iterable[Row]) -> None:
+    for number, _, _, *message_ids in rows:
+        of_entry = (number,)
+        recipients = [
+            str(recipient)
+            for (recipient,) in connection.execute(
+                "SELECT recipient FROM outcome WHERE entry_id = ?", of_entry
+            ).fetchall()
+        ]
+        connection.executemany(
+            "DELETE FROM term WHERE piece = ? AND hash = ? AND entry_id = ?",
+            _terms(number_of(number), [str(one) for one in message_ids if one], recipients),
+        )
+        for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
+            connection.execute(f"DELETE FROM {table} WHERE {column} = ?", of_entry)
+
+
+def _terms(
+    number: int, message_ids: Iterable[str], recipients: list[str]
+) -> Iterator[tuple[int, int, int]]:
+    """What the entry was found by."""
+    hashes = {term("message-id", one) for one in message_ids}
+    hashes |= {term("recipient", one) for one in recipients}
+    hashes |= {domain_term(one.rpartition("@")[2]) for one in recipients}
+    for hashed in hashes:
+        yield number >> PIECE_BITS, hashed, number
+
+
+def _remove_timed(connection: Connection, horizon: int, rows: int) -> None:
+    known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+    for table, column in TIMED.items():
+        if table in known:
+            connection.execute(
+                f"DELETE FROM {table} WHERE rowid IN"
+                f" (SELECT rowid FROM {table} WHERE {column} < ? LIMIT ?)",
+                (horizon, rows),
+            )
+
+
+def find_orphans(connection: Connection, given: Mapping[str, int]) -> list[Orphans]:
+    """Texts that no attempt has, up to these numbers, which nobody gives any more.
+
+    On a reading connection: the whole table of attempts is read, in short transactions.
+    """
+    used: dict[str, set[Value]] = {"relay": set(), "reason": set()}
+    last = number_of(connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchall()[0][0])
+    for begin in range(0, last + 1, 20_000):
+        rows = connection.execute(
+            "SELECT DISTINCT relay_id, reason_id FROM attempt WHERE entry_id > ? AND entry_id <= ?",
+            (begin, begin + 20_000),
+        ).fetchall()
+        used["relay"] |= {relay for relay, _ in rows}
+        used["reason"] |= {reason for _, reason in rows}
+    found = []
+    for table, numbers in used.items():
+        every = connection.execute(
+            f"SELECT id FROM {table} WHERE id <= ?", (given[table],)
+        ).fetchall()
+        lost = [number_of(number) for (number,) in every if number not in numbers]
+        found += [
+            Orphans(table, lost[at : at + _AT_A_TIME]) for at in range(0, len(lost), _AT_A_TIME)
+        ]
+    return found
+
+
+def remove_orphans(connection: Connection, orphans: Orphans) -> None:
+    """Removes texts."""
+    connection.executemany(
+        f"DELETE FROM {orphans.table} WHERE id = ?", [(number,) for number in orphans.numbers]
+    )
+
+
+def give_back(connection: Connection, pages: int) -> bool:
+    """Gives free pages at the file's end back to the disk; whether there are more."""
+    if _pragma(connection, "auto_vacuum") != 2:
+        return False
+    connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    return _pragma(connection, "freelist_count") > 0
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(str(connection.execute(f"PRAGMA {name}").fetchall()[0][0]))
