@@ -114,6 +114,12 @@ class Running:
         with urllib.request.urlopen(self.status()["http"][0] + path, timeout=30) as answer:
             return json.load(answer)
 
+    def ask_http(self, method: str, path: str) -> Any:
+        """The JSON that an action answers."""
+        asked = urllib.request.Request(self.status()["http"][0] + path, method=method)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return json.load(answer)
+
     def result(self, path: str) -> Any:
         """The `result` in the original's envelope."""
         return self.get(path)["result"]

@@ -16,7 +16,10 @@ MODULES = {
 ALLOWED = {
     "pda.maillog": ("pda.maillog",),
     "pda.store": (
-        "pda.store", "pda.maillog.events", "pda.maillog.providers", "pda.maillog.pseudonyms",
+        "pda.store",
+        "pda.maillog.events",
+        "pda.maillog.providers",
+        "pda.maillog.pseudonyms",
     ),
     "pda.web": ("pda.web", "pda.store", "pda.maillog.events", "pda.times", "pda.texts"),
     "pda.receive": ("pda.receive", "pda.maillog.framing", "pda.maillog.relp", "pda.tls"),

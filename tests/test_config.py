@@ -91,6 +91,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "PDA_CLIENTS_ORDER": ("sasl,header", ("sasl", "header")),
     "PDA_CLIENTS_MESSAGE_ID_PATTERN": ("(?P<client>x)", "(?P<client>x)"),
     "PDA_LOG_LEVEL": ("debug", "debug"),
+    "PDA_RETENTION_MAX_BYTES": ("2000000000", 2_000_000_000),
 }  # fmt: skip
 BY_KIND: dict[object, tuple[str, object]] = {
     str: ("text", "text"), int: ("7", 7), float: ("2.5", 2.5), bool: ("Yes", True),
@@ -235,6 +236,8 @@ WRONG: list[tuple[str, list[str]]] = [
         ],
     ),
     ("[hosts.aliases]\nmx1 = 5", ["hosts.aliases: Expected `str`, got `int`"]),
+    ("[retention]\nmax_bytes = 1000", ["retention.max_bytes: must be at least 16777216, or 0"]),
+    ("[retention]\ndays = -1.0", ["retention.days: must be at least 0"]),
     ("[backfill]\nmax_bytes = -1", ["backfill.max_bytes: must be at least 0, not -1"]),
     ("[log]\nlevel = 'loud'", ["log.level: Invalid enum value 'loud'"]),
     ("log = []", ["log: a table is expected"]),

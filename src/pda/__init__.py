@@ -37,6 +37,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/providers.py  who runs the host it went to
         store/rows.py names.py facts.py terms.py   its rows; what comes again; what finds it
         store/batch.py lives.py   rows into the database, and what was known out of it
+      maillog/pseudonyms.py  erased addresses in whatever a line says
       maillog/rejudge.py    what other rules change of what is known
     store/                SQLCipher; SQL lives here and nowhere else
       database.py           key, connections, pragmas, the write lock
@@ -47,6 +48,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       choices.py            what filters offer to choose from
       edits.py audit.py     what somebody asks to be changed, and the account of it
       accounts.py           users, tokens, sessions
+      removal.py retention.py erasure.py  what is too old, who was erased; what is refused for it
       upkeep.py             the database as a whole: check, backup, restore, another key
       feed.py               what changed, in the order in which it became known
     web/                  what is asked over HTTP
@@ -57,7 +59,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       feed.py               what changed, as a feed and as a stream
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
-      api.py lists.py rules_api.py access_api.py  /api/v1, /healthz, /metrics
+      api.py lists.py rules_api.py erasure_api.py access_api.py  /api/v1, /healthz, /metrics
         routes.py values.py   how a route of it is declared: types, validation, who may ask
         formats.py            its rows as JSON, NDJSON and CSV
         openapi.py problems.py  its description from the declarations; the shape of its errors
@@ -69,6 +71,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     service.py            wiring: order of start and stop, signals
     listening.py serving.py   its syslog listeners; its HTTP server
     bindings.py           who may claim which client id, as the correlator takes it
+    housekeeping.py       what the service does to the store by itself
     rooms.py              the parts that write, under one lock
     alone.py              what commands do themselves while no service runs
     tuning.py             the interpreter, where many lines are read

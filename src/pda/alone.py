@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import trio
 
@@ -70,4 +71,7 @@ def edit_alone(settings: Settings, edit: Edit[T]) -> T:
     """Makes an edit while no service runs."""
     with open_rooms(settings) as rooms:
         by = Author(f"uid {os.getuid()}")
-        return rooms.writer.make(edit, by, time.time_ns() // 1000)
+        made = rooms.writer.make(edit, by, time.time_ns() // 1000)
+        if rooms.writer.removal.is_erasing:
+            first_error(partial(rooms.housekeeping.erase, rooms.writer.do, time.time_ns() // 1000))
+        return made

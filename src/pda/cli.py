@@ -38,6 +38,7 @@ class Commands(click.Group):
         "backfill": "pda.cli_backfill",
         "classify": "pda.cli_rules",
         "db": "pda.cli_db",
+        "erase": "pda.cli_db",
         "rules": "pda.cli_rules",
         "token": "pda.cli_access",
         "user": "pda.cli_access",

@@ -1,4 +1,4 @@
-"""`pda db`: what is done to the database as a whole.
+"""`pda db` and `pda erase`: what is done to the database as a whole.
 
 Owns arguments, output and exit statuses. What replaces the database refuses while a service runs.
 """
@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from pda import config
-from pda.cli_shared import key_of, one_sentence
+from pda.cli_shared import edited, key_of, one_sentence
 from pda.config import Settings
 from pda.store import upkeep
 from pda.store.database import (
@@ -25,6 +25,7 @@ from pda.store.database import (
     make_key,
     read_key_file,
 )
+from pda.store.erasure import EraseAddress
 
 _PATH = click.Path(path_type=Path)
 
@@ -154,6 +155,19 @@ def stats(config_file: Path | None, *, as_json: bool) -> None:
                f" {_octets(measures.free_octets)} are free")  # fmt: skip
     for table, rows in measures.rows.items():
         click.echo(f"{table:24} {rows:>12,}")
+
+
+@click.command()
+@click.argument("address")
+@click.pass_obj
+@one_sentence
+def erase(config_file: Path | None, address: str) -> None:
+    """Write a pseudonym in the place of an address, everywhere and from now on.
+
+    Example: pda erase ann@example.org
+    """
+    pseudonym = edited(config.load(config_file), EraseAddress(address))
+    click.echo(f"it is {pseudonym} from now on; backups keep what they had")
 
 
 @contextmanager

@@ -117,15 +117,12 @@ class Housekeeping:
     async def _fit(self, now: int) -> None:
         """Removes the oldest entries until the rest has room enough."""
         while await self._do(retention.octets_used) > self.settings.max_bytes:
-            oldest = await self._do(retention.oldest)
-            if oldest is None or oldest >= now:
-                log.error("[retention] max_bytes is less than an empty database has")
+            oldest = await self._do(retention.oldest) or now
+            if max(oldest, self._writer.removal.horizon) >= now:
+                log.error("[retention] max_bytes is less than the database needs for today")
                 return
-            before = self.kept.removed
             horizon = max(oldest, self._writer.removal.horizon) + _STEP
             await self._remove_older(min(horizon, now))
-            if self.kept.removed == before and horizon >= now:
-                return
 
     async def _remove_orphans(self, ask: Asks) -> None:
         if trio.current_time() < self._orphans_at:

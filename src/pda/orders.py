@@ -15,6 +15,7 @@ from typing import TypeAlias
 import msgspec
 
 from pda.store.accounts import AddToken, PutUser, RemoveToken, RemoveUser
+from pda.store.erasure import EraseAddress
 
 STOP = b"stop\n"
 """Sent after an order: no more of it is wanted."""
@@ -24,7 +25,7 @@ class GetStatus(msgspec.Struct, frozen=True, tag="status"):
     """How is the service?"""
 
 
-Edit: TypeAlias = PutUser | RemoveUser | AddToken | RemoveToken
+Edit: TypeAlias = PutUser | RemoveUser | AddToken | RemoveToken | EraseAddress
 """Those edits that can be ordered; others are asked for over HTTP only."""
 
 

@@ -18,6 +18,7 @@ import trio
 from pda import config
 from pda.apart import Task
 from pda.bindings import client_rules
+from pda.housekeeping import Housekeeping
 from pda.importing import Importer
 from pda.ingest import Ingest
 from pda.maillog.correlate import Correlator
@@ -47,6 +48,7 @@ class Rooms:
         self.rulebook = RuleBook(settings.rules, settings.rules_copy)
         self.pipeline = Pipeline(self.rulebook.rules, self._hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
+        self.housekeeping = Housekeeping(self.ingest, self.writer, settings.retention)
         self.importer = Importer(self.ingest, self.writer.find_imports, config.zone, self._task)
 
     async def reload_rules(self) -> None:
@@ -74,7 +76,10 @@ class Rooms:
         if refused := self.ingest.writer_state.refused:
             raise DatabaseError(refused)
         make = partial(self.writer.make, edit, by, time.time_ns() // 1000)
-        return await self.ingest.exclusively(make)
+        made = await self.ingest.exclusively(make)
+        if self.writer.removal.is_erasing:
+            self.housekeeping.wake()
+        return made
 
     def _task(self) -> Task:
         """How lines are read, for another process."""

@@ -202,6 +202,7 @@ class Service:
             nursery.start_soon(self._obey, nursery, signals)
             nursery.start_soon(self._keep_judged)
             nursery.start_soon(self._fetch_rules)
+            nursery.start_soon(rooms.housekeeping.run, readers.call)
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")

@@ -74,7 +74,9 @@ LINES = [
         message_id="<17-ann.smith=example.org@lists.example>",
         sender=ANN,
         deliveries=[
-            attempt("bounced", to="Ann.Smith@Example.org", reason=f"said: 550 <{ANN}> ann.smith unknown"),
+            attempt(
+                "bounced", to="Ann.Smith@Example.org", reason=f"said: 550 <{ANN}> ann.smith unknown"
+            ),
             attempt(to="b@example.org"),
         ],
     ),

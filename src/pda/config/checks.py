@@ -26,6 +26,7 @@ from pda.config.values import parse_address, zone
 _PROTOCOLS = ("udp", "tcp", "tls", "relp", "relps")
 _WITH_TLS = frozenset(["tls", "relps"])
 _SOCKET_PATH_LIMIT = 107
+_LEAST_DATABASE = 16 * 1024 * 1024
 _T = TypeVar("_T")
 
 
@@ -44,6 +45,11 @@ def semantic_mistakes(settings: Settings) -> list[str]:
             f" {_SOCKET_PATH_LIMIT} octets (unix(7)): {settings.control_socket}"
         )
     mistakes += _rule_mistakes(settings.rules)
+    if 0 < settings.retention.max_bytes < _LEAST_DATABASE:
+        mistakes.append(
+            f"retention.max_bytes: must be at least {_LEAST_DATABASE}, or 0 for no limit;"
+            " everything would be removed"
+        )
     for key, value, least in (
         ("store.readers", settings.store.readers, 1),
         ("writer.batch_lines", settings.writer.batch_lines, 1),
@@ -51,6 +57,8 @@ def semantic_mistakes(settings: Settings) -> list[str]:
         ("backfill.max_bytes", settings.backfill.max_bytes, 0),
         ("backfill.catch_up_s", settings.backfill.catch_up_s, 0),
         ("http.timeout_s", settings.http.timeout_s, 0.1),
+        ("retention.days", settings.retention.days, 0),
+        ("retention.max_bytes", settings.retention.max_bytes, 0),
     ):
         if not value >= least:  # also what is not a number
             mistakes.append(f"{key}: must be at least {least}, not {value}")

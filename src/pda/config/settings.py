@@ -133,6 +133,13 @@ class BackfillSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catch_up_s: float = 0.0
 
 
+class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[retention]`"""
+
+    days: float = 0.0
+    max_bytes: int = 0
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[log]`"""
 
@@ -150,6 +157,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: RuleSettings = RuleSettings()
     writer: WriterSettings = WriterSettings()
     backfill: BackfillSettings = BackfillSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -92,19 +92,19 @@ class Pseudonyms:
 
     def life(self, life: Life) -> Life:
         """What was known of a queue entry, without erased addresses; to be derived anew."""
-        packed = life.facts.packed()
-        if self.is_named_in(packed):
-            facts = Facts(life.queue_id)
-            for fact in unpack_facts(packed):
-                facts.add(self.fact(fact))
-            life.facts = facts
+        changed = self.facts(life.facts.packed())
+        if changed is not None:
+            life.facts = Facts(life.queue_id)
+            for fact in changed:
+                life.facts.add(fact)
         life.attempts = {key: self.attempt(one) for key, one in life.attempts.items()}
         return life
 
-    def is_named_in(self, packed: bytes) -> bool:
-        """Whether packed facts name somebody who is erased."""
-        text = packed.decode("utf-8", "replace")
-        return self.text(text) != text
+    def facts(self, packed: bytes) -> list[Fact] | None:
+        """Packed facts without erased addresses; None where they name none."""
+        before = unpack_facts(packed)
+        now = [self.fact(fact) for fact in before]
+        return None if all(a is b for a, b in zip(now, before, strict=True)) else now
 
     def fact(self, fact: Fact) -> Fact:
         """A fact without erased addresses."""
@@ -131,11 +131,11 @@ class Pseudonyms:
 
     def _told(self, one: Told) -> Told:
         attempts = [self.attempt(attempt) for attempt in one.attempts]
-        packed = one.packed
-        if packed and not self.is_named_in(packed):
-            if all(a is b for a, b in zip(attempts, one.attempts, strict=True)):
-                return one
-        facts = [self.fact(fact) for fact in (unpack_facts(packed) if packed else one.facts)]
+        before = unpack_facts(one.packed) if one.packed else one.facts
+        facts = [self.fact(fact) for fact in before]
+        pairs = zip([*facts, *attempts], [*before, *one.attempts], strict=True)
+        if all(now is then for now, then in pairs):
+            return one
         return Told(one.host, one.queue_id, facts, attempts)
 
     def _delivery(self, delivery: Delivery) -> Delivery:

@@ -1,4 +1,4 @@
-"""One person erased everywhere: a pseudonym in the place of the address, in every row of every table.
+"""One person erased everywhere: a pseudonym in the place of the address, in every table.
 
 Owns the walk over the database, a little at a time between two transactions of the live stream; it
 goes on after a stop or a kill. While it goes on the address stands in `erased`, afterwards its hash
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pda.maillog.events import address_key, pack_facts, unpack_facts
+from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
 from pda.store.audit import Deed
 from pda.store.database import Connection, Row, Value
@@ -180,6 +180,7 @@ class _Walk:
         self._known = pseudonyms(connection)
         self._facts = PackedFacts()
         self._like = _like(address)
+        self._word = _word(address).encode()
 
     def entries(self, after: int, to: int) -> int:
         """Those with these numbers; how many rows named the address."""
@@ -200,9 +201,11 @@ class _Walk:
         changed: list[Row] = []
         for number, octets in rows:
             facts = self._facts.unpack(octets)
-            if self._known.is_named_in(facts):
-                now = pack_facts(map(self._known.fact, unpack_facts(facts)))
-                changed.append((bytearray(self._facts.pack(now)), number))
+            if self._word not in facts.lower():
+                continue
+            now = self._known.facts(facts)
+            if now is not None:
+                changed.append((bytearray(self._facts.pack(pack_facts(now))), number))
         self._connection.executemany("UPDATE entry SET facts = ? WHERE id = ?", changed)
         return len(changed)
 
@@ -240,8 +243,9 @@ class _Walk:
     def _rewrite_replies(self, after: int, to: int) -> None:
         """Replies about the address, where its local part may stand alone."""
         rows = self._connection.execute(
-            "SELECT a.entry_id, a.digest, a.copy, a.recipient, coalesce(a.orig_to, ''), a.reason_id,"
-            " coalesce(a.reply, r.name, '') FROM attempt a LEFT JOIN reason r ON r.id = a.reason_id"
+            "SELECT a.entry_id, a.digest, a.copy, a.recipient, coalesce(a.orig_to, ''),"
+            " a.reason_id, coalesce(a.reply, r.name, '')"
+            " FROM attempt a LEFT JOIN reason r ON r.id = a.reason_id"
             " WHERE a.entry_id > ? AND a.entry_id <= ? AND (a.recipient LIKE ? ESCAPE '\\'"
             " OR a.orig_to LIKE ? ESCAPE '\\')",
             (after, to, self._like, self._like),
@@ -251,7 +255,9 @@ class _Walk:
             if now == reply:
                 continue
             if reason_id is not None:
-                self._connection.execute("UPDATE reason SET name = ? WHERE id = ?", (now, reason_id))
+                self._connection.execute(
+                    "UPDATE reason SET name = ? WHERE id = ?", (now, reason_id)
+                )
             else:
                 self._connection.execute(
                     "UPDATE attempt SET reply = ? WHERE entry_id = ? AND digest = ? AND copy = ?",
@@ -326,12 +332,16 @@ def _shape(connection: Connection, table: str) -> _Shape:
 
 def _like(address: str) -> str:
     """A pattern for whatever has its local part; more is for `Pseudonyms` to tell."""
-    local = address.rpartition("@")[0].strip('"').partition("+")[0]
-    if not local.isascii():
-        return "%"  # case is folded in ASCII only
+    local = _word(address)
     for special in "\\%_":
         local = local.replace(special, f"\\{special}")
     return f"%{local}%"
+
+
+def _word(address: str) -> str:
+    """What has to stand wherever it is named; empty where case cannot be folded so simply."""
+    local = address.rpartition("@")[0].strip('"').partition("+")[0]
+    return local.lower() if local.isascii() else ""
 
 
 def _alike(texts: Sequence[str], like: str) -> tuple[str, list[Value]]:

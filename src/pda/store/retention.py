@@ -19,16 +19,18 @@ from pda.store.terms import PIECE_BITS, domain_term, term
 _AT_A_TIME = 500
 _OLD = """
 SELECT e.id, h.name, e.queue_id, e.message_id, coalesce(e.msg_id, '')
-FROM client c CROSS JOIN entry e ON e.client_id = c.id AND e.born < ?1 JOIN host h ON h.id = e.host_id
+FROM client c CROSS JOIN entry e ON e.client_id = c.id AND e.born < ?1
+    JOIN host h ON h.id = e.host_id
 WHERE e.removed_at < ?1 AND e.expired_at < ?1
     AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.entry_id = e.id AND a.at >= ?1)
+    AND e.id < (SELECT max(id) FROM entry)  -- whose number must not be given again
 LIMIT ?2
 """
 _OLDEST = """
 SELECT min(born) FROM (
     SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS born FROM client c)
 """
-TIMED = {"reject": "at"}
+TIMED = {"reject": "at", "withdrawn": "born"}
 """Tables of what belongs to no queue entry, and the column that says when it was."""
 
 

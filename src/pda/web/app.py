@@ -18,9 +18,20 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
-from pda.web import access_api, api, feed, lists, openapi, original_api, pages, rules_api
+from pda.web import (
+    access_api,
+    api,
+    erasure_api,
+    feed,
+    lists,
+    openapi,
+    original_api,
+    pages,
+    rules_api,
+)
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import LOCAL, Guard, is_loopback
+from pda.web.editing import Editor
 from pda.web.errors import Refused
 from pda.web.pages.layout import error_page
 from pda.web.ports import Site
@@ -66,6 +77,7 @@ def create_app(site: Site) -> QuartTrio:
     router.add("What changed", feed.Feed(site, asker))
     router.add("Bounce rules", rules_api.RulesApi(site, asker))
     router.add("Access", access_api.AccessApi(asker))
+    router.add("Erasure", erasure_api.ErasureApi(asker, Editor(site.service)))
     openapi.Description(router, site.service.version).register()
     pages.register(app, site, asker)
     return app

@@ -1,0 +1,145 @@
+"""What the service does to the store by itself, beside live lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from pda import config
+from pda.config import RetentionSettings
+from pda.ingest import Work
+from pda.maillog.correlate import gather
+from pda.rooms import Rooms, open_rooms
+from pda.store import queries, retention, upkeep
+from pda.store.audit import Author
+from pda.store.erasure import EraseAddress, erasures
+from pda.store.queries import Filter
+from pda.store.readers import Readers
+from pda.times import moment
+from tests.receive.support import until
+from tests.running import Running, eventually
+from tests.store.test_retention import of_day
+from tests.support import attempt, events, message
+
+NOW = moment("2026-03-11T00:00:00Z")
+
+
+@asynccontextmanager
+async def writing(folder: Path, **of_retention: float) -> AsyncIterator[tuple[Rooms, Readers]]:
+    store = config.StoreSettings(str(folder / "pda.db"))
+    retained = msgspec.convert(of_retention, RetentionSettings)
+    with open_rooms(config.Settings(store=store, retention=retained)) as rooms:
+        readers = Readers(folder / "pda.db", rooms.key)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rooms.ingest.write)
+            yield rooms, readers
+            rooms.ingest.closing()
+        readers.close()
+
+
+async def add(rooms: Rooms, lines: list[bytes]) -> None:
+    done = trio.Event()
+    async with rooms.ingest.submitting() as submit:
+        await submit(Work(gather(events(lines)), rooms.pipeline.rules, done=done))
+        await done.wait()
+
+
+DAYS = [one for day in range(1, 11) for number in range(50) for one in of_day(day, number)]
+
+
+async def test_by_age(tmp_path: Path) -> None:
+    async with writing(tmp_path, days=3) as (rooms, readers):
+        await add(rooms, DAYS)
+        await rooms.housekeeping.once(readers.call, NOW)
+        assert readers.call(queries.totals).entries == 150
+        assert rooms.housekeeping.kept.removed == 350
+        assert rooms.housekeeping.kept.texts == 7
+        await add(rooms, DAYS)
+        assert readers.call(queries.totals).entries == 150
+        assert rooms.writer.removal.refused == 350 * 5
+    assert upkeep.check(tmp_path / "pda.db", rooms.key) == []
+
+
+async def test_by_size(tmp_path: Path) -> None:
+    async with writing(tmp_path) as (rooms, readers):
+        await add(rooms, DAYS)
+        whole = readers.call(retention.octets_used)
+        limit = whole * 3 // 4
+        rooms.housekeeping.settings = RetentionSettings(max_bytes=limit)
+        await rooms.housekeeping.once(readers.call, NOW)
+        assert readers.call(retention.octets_used) <= limit
+        left = readers.call(queries.outcomes, Filter())
+        assert 0 < len(left) < 1000
+        assert min(row.first_at for row in left) >= rooms.writer.removal.horizon
+    assert (tmp_path / "pda.db").stat().st_size <= limit
+
+
+async def test_a_limit_that_nothing_can_keep(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with writing(tmp_path, max_bytes=1) as (rooms, readers):  # not by a file of settings
+        await add(rooms, DAYS[:50])
+        await rooms.housekeeping.once(readers.call, NOW)
+        assert readers.call(queries.totals).entries <= 1
+    assert "less than the database needs" in caplog.text
+
+
+async def test_everything_is_kept_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    async with writing(tmp_path) as (rooms, readers):
+        await add(rooms, DAYS)
+        await rooms.housekeeping.once(readers.call, moment("2036-01-01T00:00:00Z"))
+        assert readers.call(queries.totals).entries == 500
+
+
+async def test_live_lines_are_written_between_two_pieces(tmp_path: Path) -> None:
+    async with writing(tmp_path, days=3) as (rooms, readers), trio.open_nursery() as nursery:
+        await add(rooms, [one for n in range(2000) for one in of_day(1, n)])
+        nursery.start_soon(rooms.housekeeping.once, readers.call, NOW)
+        left = []
+        for number in range(3):
+            await add(rooms, of_day(10, number))
+            left.append(readers.call(queries.totals).entries)
+        assert left[0] > 1000  # it waited for a piece, not for the whole
+
+
+async def test_an_erasure_is_ended_when_it_was_ordered(tmp_path: Path) -> None:
+    async with writing(tmp_path) as (rooms, readers), trio.open_nursery() as nursery:
+        nursery.start_soon(rooms.housekeeping.run, readers.call)
+        await add(rooms, message(deliveries=[attempt(to="ann.smith@example.org")]))
+        pseudonym = await rooms.make(EraseAddress("ann.smith@example.org"), Author("tests"))
+        with trio.fail_after(20):
+            await until(lambda: readers.call(erasures)[0].finished_at > 0)
+        assert [row.recipient for row in readers.call(queries.outcomes, Filter())] == [pseudonym]
+        nursery.cancel_scope.cancel()
+
+
+def test_over_http_and_by_command(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        lines = [attempt(to=f"{name}@example.org", queue_id=f"4jXPlN1VQlzJb{name.upper()}")
+                 for name in ("ann", "bob", "cat")]  # fmt: skip
+        service.send(lines)
+        eventually(service.attempts, lambda found: len(found) == 3)
+        done = service.pda("erase", "ann@example.org")
+        assert b"erased-" in done.stdout
+        answer = service.ask_http("DELETE", "/api/v1/addresses/bob@example.org")
+        assert answer["pseudonym"].startswith("erased-")
+        eventually(
+            lambda: service.get("/api/v1/erasures")["erasures"],
+            lambda found: len(found) == 2 and all(one["finished_at"] for one in found),
+        )
+        service.send(lines)
+        names = eventually(
+            lambda: {row.recipient[:6] for row in service.attempts()},
+            lambda names: names == {"erased", "cat@ex"},
+        )
+        assert names
+        service.stop()
+        assert b"erased-" in service.pda("erase", "cat@example.org").stdout
+        assert {row.recipient[:6] for row in service.attempts()} == {"erased"}
+        assert b"no address" in service.pda("erase", "nobody").stderr
+        assert "ann@" not in service.log.read_text()
