@@ -53,6 +53,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       feed.py               what changed, in the order in which it became known
     web/                  what is asked over HTTP
       app.py                the application
+      connection.py proxies.py   a request as it comes in, and as a proxy's client made it
+      gate.py origin.py networks.py   what it passes first
       auth.py logins.py passwords.py throttle.py   who may ask; what a wrong password costs
       asking.py errors.py   questions to the store from Trio; what cannot be served
       editing.py            edits that are asked for over HTTP, on their way to the writer

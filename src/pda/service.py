@@ -62,6 +62,11 @@ def web_settings(settings: config.Settings) -> WebSettings:
         allow_actions=settings.http.original_api.allow_actions,
         request_timeout=settings.http.timeout_s,
         allowed_hosts=settings.http.hosts,
+        proxies=settings.http.proxies,
+        prefix=settings.http.prefix,
+        metrics=settings.http.metrics,
+        healthz=settings.http.healthz,
+        most_requests=settings.http.max_requests,
         log_file=Path(settings.backfill.directory) / "mail.log",
     )
 

@@ -13,7 +13,8 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from pda.web.app import HEADERS, is_allowed_host
+from pda.web.app import HEADERS
+from pda.web.gate import is_allowed_host
 from pda.web.ports import Settings
 from tests.support import attempt, line, message
 from tests.web.support import Web, user, web

@@ -21,8 +21,9 @@ from pda.store.accounts import (
     new_secret,
     secret_hash,
 )
-from pda.web.auth import MOST_NAME, Principal, credentials, is_loopback, principal
+from pda.web.auth import MOST_NAME, Principal, credentials, principal
 from pda.web.errors import Refused
+from pda.web.networks import is_loopback
 from pda.web.passwords import MOST_PASSWORD, hash_password
 from pda.web.throttle import Throttle
 from tests.web.support import PASSWORD, Web, basic, user, web
@@ -164,7 +165,6 @@ async def test_without_users_only_this_machine_is_served(tmp_path: Path) -> None
         assert await status(app, peer=ELSEWHERE) == 403
         assert await status(app, peer=None) == 403
         assert await status(app, "/", peer=ELSEWHERE) == 403
-        assert await status(app, "/static/pda.css", peer=ELSEWHERE) == 403
         # A proxy on this machine asks for somebody else.
         assert await status(app, headers={"X-Forwarded-For": ELSEWHERE}) == 403
         assert "pda user add" in await app.text("/", peer=ELSEWHERE)
@@ -199,7 +199,7 @@ async def test_only_health_is_public_and_metrics_for_this_machine(tmp_path: Path
         assert await status(app, "/metrics", peer=ELSEWHERE) == 401
         assert await status(app, "/metrics", peer=ELSEWHERE, user="ann") == 200
         assert await status(app, "/metrics", peer=ELSEWHERE, user="shop") == 403
-        for path in ("/", "/agent-read", "/api/v1/status", "/static/pda.css", "/nonsense"):
+        for path in ("/", "/agent-read", "/api/v1/status", "/nonsense"):
             assert await status(app, path) == 401
 
 

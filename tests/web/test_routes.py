@@ -201,12 +201,6 @@ async def test_who_may_ask(asked: Asking) -> None:
     }
 
 
-async def test_nothing_changes_from_another_site(asked: Asking) -> None:
-    foreign = {"Sec-Fetch-Site": "cross-site"}
-    assert (await asked("/api/v1/all", "DELETE", headers=foreign))[0] == 403
-    assert (await asked("/api/v1/doors", headers=foreign))[0] == 200
-
-
 def test_what_is_declared_is_described(asked: Asking) -> None:
     described = document(asked.router.routes, "1")
     doors = described["paths"]["/api/v1/doors"]

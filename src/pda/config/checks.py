@@ -56,6 +56,7 @@ def semantic_mistakes(settings: Settings) -> list[str]:
         ("writer.open_entries", settings.writer.open_entries, 1),
         ("backfill.max_bytes", settings.backfill.max_bytes, 0),
         ("backfill.catch_up_s", settings.backfill.catch_up_s, 0),
+        ("http.max_requests", settings.http.max_requests, 1),
         ("http.timeout_s", settings.http.timeout_s, 0.1),
         ("retention.days", settings.retention.days, 0),
         ("retention.max_bytes", settings.retention.max_bytes, 0),
@@ -116,6 +117,11 @@ def _http_mistakes(http: HttpSettings) -> list[str]:
         )
     if bool(http.certificate) != bool(http.key):
         mistakes.append("http.certificate and http.key need each other")
+    for key in ("proxies", "metrics", "healthz"):
+        for network in getattr(http, key):
+            _try(ip_network, network, f"http.{key}", mistakes)
+    if not re.fullmatch(r"(/[\w~-][\w.~-]*)*", http.prefix, re.ASCII):
+        mistakes.append(f"http.prefix: {http.prefix!r} must be a path such as '/pda', or empty")
     return mistakes
 
 

@@ -76,6 +76,11 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_plaintext: bool = False
     hosts: tuple[str, ...] = ()
     timeout_s: float = 100.0
+    max_requests: int = 250
+    proxies: tuple[str, ...] = ()
+    prefix: str = ""
+    metrics: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    healthz: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     original_api: OriginalApiSettings = OriginalApiSettings()
 
 

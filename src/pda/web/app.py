@@ -1,21 +1,16 @@
 """The web as one application: its interfaces, who may come in, and what every answer carries.
 
-Owns the order of a request: host name, log-in, interface, errors, headers. Knows no question and
-no page. It is served by whoever wires the service.
+Owns which rooms there are, errors and headers; what a request passes first is in `gate`. Knows no
+question and no page. It is served by whoever wires the service.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from ipaddress import ip_address
 from typing import Final
 
-import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
-from quart import Response, g, request
+from quart import Response, request
 from quart_trio import QuartTrio
-from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
 from pda.web import (
@@ -30,12 +25,15 @@ from pda.web import (
     rules_api,
 )
 from pda.web.asking import Asker, TooSlow
-from pda.web.auth import LOCAL, Guard, is_loopback
+from pda.web.auth import Guard
+from pda.web.connection import Connections
 from pda.web.editing import Editor
 from pda.web.errors import Refused
+from pda.web.gate import Gate
 from pda.web.pages.layout import error_page
 from pda.web.ports import Site
 from pda.web.problems import problem
+from pda.web.proxies import Proxies, below
 from pda.web.routes import Router
 
 log = logging.getLogger(__name__)
@@ -50,7 +48,9 @@ HEADERS: Final = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # No other site learns the address of a page, which may name a person. With no-referrer browsers
+    # would not say of our own forms either where they come from (Origin: null).
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -59,14 +59,15 @@ HEADERS: Final = {
 def create_app(site: Site) -> QuartTrio:
     """The application; to be served with `include_server_header` switched off."""
     app = QuartTrio("pda.web")
-    app.asgi_http_class = _Connection
+    proxies = Proxies(site.settings.proxies, site.settings.prefix)
+    connections = Connections(proxies, site.settings.most_requests)
+    app.asgi_http_class = connections  # type: ignore[assignment]  # called as the class is
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY
     app.config["PDA_VERSION"] = site.service.version
     asker = Asker(site.readers, site.settings.request_timeout)
-    gate = _Gate(site, Guard(asker, site.service))
-    app.before_request(gate.enter)
+    app.before_request(Gate(site.settings, Guard(asker, site.service)).enter)
     app.after_request(_complete)
     app.register_error_handler(Exception, _failed)
     original_api.OriginalApi(site, asker).register(app)
@@ -83,71 +84,6 @@ def create_app(site: Site) -> QuartTrio:
     return app
 
 
-class _Connection(TrioASGIHTTPConnection):
-    """One request; sees to it that its end is not cancelled.
-
-    With the last part of an answer hypercorn closes a connection that is not kept alive. It tells
-    quart-trio first, which then cancels what is still being sent: the closing itself.
-    """
-
-    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        async def send_to_the_end(message: ASGISendEvent) -> None:
-            last = message["type"] == "http.response.body" and not message.get("more_body")
-            with trio.CancelScope(shield=last):
-                await send(message)
-
-        await super().__call__(receive, send_to_the_end)
-
-
-class _Gate:
-    """What every request passes first."""
-
-    def __init__(self, site: Site, guard: Guard) -> None:
-        self._guard = guard
-        self._hosts = {"localhost", *(name.lower() for name in site.settings.allowed_hosts)}
-
-    async def enter(self) -> None:
-        g.began = time.time()
-        g.principal = None
-        peer, forwarded = _peer(), _is_forwarded()
-        g.peer = peer
-        named = is_allowed_host(request.headers.get("Host", ""), self._hosts)
-        local = is_loopback(peer) and not forwarded and named
-        if request.path == "/healthz" or (request.path == "/metrics" and local):
-            return
-        authorization = request.headers.get("Authorization")
-        g.principal = await self._guard.admit(peer, authorization, forwarded=forwarded)
-        # Where a password is asked for, a browser has none for a stranger's name.
-        if g.principal == LOCAL and not named:
-            raise Refused(421, "this host name is not served here: [http] hosts")
-
-
-def is_allowed_host(host: str, names: set[str]) -> bool:
-    """Whether a Host header names this service by an address or one of these names.
-
-    A stranger's page can make its own name point here (DNS rebinding), and so ask as if it were
-    this machine; an address cannot be made to.
-    """
-    name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else ""
-    name = (name or host.partition(":")[0]).lower().removesuffix(".")
-    if name in names:
-        return True
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _peer() -> str | None:
-    client = request.scope.get("client")
-    return client[0] if client else None
-
-
-def _is_forwarded() -> bool:
-    return any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "Via"))
-
-
 async def _complete(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
@@ -155,6 +91,8 @@ async def _complete(response: Response) -> Response:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     static = request.path.startswith("/static/") and response.status_code == 200
     response.headers["Cache-Control"] = _FOR_GOOD if static and "v" in request.args else "no-store"
+    if request.root_path and response.mimetype == "text/html":
+        response.set_data(below(request.root_path, await response.get_data(as_text=True)))
     return response
 
 

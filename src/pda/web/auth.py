@@ -11,7 +11,6 @@ import time
 from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
 
 import trio
@@ -23,6 +22,7 @@ from pda.store.database import Connection
 from pda.web.asking import Asker
 from pda.web.errors import Refused
 from pda.web.logins import Logins
+from pda.web.networks import is_loopback
 from pda.web.passwords import MOST_PASSWORD
 from pda.web.ports import Service
 
@@ -59,16 +59,6 @@ class Principal:
 
 LOCAL: Final = Principal("", "admin", kind="machine")
 """Whoever asks from this machine while there are no users."""
-
-
-def is_loopback(peer: str | None) -> bool:
-    """Whether an address is this machine's own; a peer without address is not known to be."""
-    try:
-        address = ip_address((peer or "").partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 @dataclass(frozen=True, slots=True)

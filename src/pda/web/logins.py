@@ -19,9 +19,10 @@ import trio
 from pda.store.accounts import UserRow
 from pda.store.audit import Author, Deed, Note
 from pda.web.errors import Refused
+from pda.web.networks import subscriber
 from pda.web.passwords import is_password
 from pda.web.ports import Service
-from pda.web.throttle import Throttle, network
+from pda.web.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Logins:
         proof = self._proof(name, password, stored)
         if self._is_proven(proof):
             return True
-        keys = (f"address {network(peer)}", f"account {name}")
+        keys = (f"address {subscriber(peer)}", f"account {name}")
         self._slow_down(keys)
         if self._hashing.statistics().tasks_waiting >= _HASHING_WAITING:
             raise Refused(503, "too many log-ins at once", {"Retry-After": "1"})
@@ -70,7 +71,7 @@ class Logins:
 
     def refuse_token(self, peer: str) -> None:
         """Somebody came with a token that there is not; raises `Refused` (429)."""
-        keys = (f"address {network(peer)}",)
+        keys = (f"address {subscriber(peer)}",)
         self._slow_down(keys)
         log.warning("refused a token from %s", peer)
         self._failed(keys, peer, "")
@@ -81,7 +82,7 @@ class Logins:
         if self._throttle.failed(keys, now) and now - self._noted_at >= _NOTED_EVERY_S:
             self._noted_at = now
             deed = Deed("failed log-ins", account, "slowed down from now on")
-            self._service.soon(Note(deed), Author("nobody", network(peer)))
+            self._service.soon(Note(deed), Author("nobody", subscriber(peer)))
 
     def _slow_down(self, keys: tuple[str, ...]) -> None:
         wait = self._throttle.wait(keys, trio.current_time())

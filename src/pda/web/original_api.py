@@ -16,7 +16,6 @@ from urllib.parse import unquote
 import msgspec
 from quart import Response, current_app, g, render_template, request
 from quart.app import Quart
-from werkzeug.datastructures import Headers
 
 from pda.maillog.events import State
 from pda.store import imports, queries
@@ -36,6 +35,7 @@ from pda.web.entries import (
 )
 from pda.web.environment import environment
 from pda.web.errors import Refused
+from pda.web.origin import same_origin
 from pda.web.ports import OriginalCategory, Site
 
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
@@ -310,15 +310,6 @@ def path_segments() -> list[str]:
         path = request.path
         return path.removeprefix("/").removesuffix("/").split("/")
     return [unquote(part) for part in path.removeprefix("/").removesuffix("/").split("/")]
-
-
-def same_origin(headers: Headers, host_url: str) -> bool:
-    """Whether a request may change something: not one that another site made a browser send."""
-    site = headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = headers.get("Origin")
-    return origin is None or origin == host_url.removesuffix("/")
 
 
 # --- Questions: each runs in a thread and ends with its JSON ------------------------------------

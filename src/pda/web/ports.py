@@ -182,7 +182,18 @@ class Settings:
     request_timeout: float = 100.0
     """Seconds a question may take."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names in the Host header beside `localhost`, while no log-in is asked for."""
+    """Names in the Host header beside `localhost` and addresses; without any, those who log in may
+    use every name."""
+    proxies: tuple[str, ...] = ()
+    """Networks of reverse proxies whose forwarded headers are believed."""
+    prefix: str = ""
+    """The path under which a proxy serves us: `/pda`."""
+    metrics: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks to which `/metrics` is open without log-in."""
+    healthz: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    """The same for `/healthz`."""
+    most_requests: int = 250
+    """Requests that are answered at a time."""
     log_file: Path = Path("/var/log/mail.log")
     """Named in the advice for an empty database."""
 

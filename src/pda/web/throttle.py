@@ -7,7 +7,6 @@ and no request.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
 
 
 class Throttle:
@@ -45,14 +44,3 @@ class Throttle:
         if count < self.FREE:
             return 0.0
         return max(0.0, at + min(2.0 ** min(count - self.FREE, 10), self.LONGEST_S) - now)
-
-
-def network(peer: str) -> str:
-    """An address as it is slowed down: who holds one IPv6 address holds a /64 of them."""
-    try:
-        address = ip_address(peer.partition("%")[0])
-    except ValueError:
-        return peer
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-        return str(IPv6Address(int(address) >> 64 << 64))
-    return str(address)
