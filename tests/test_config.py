@@ -94,6 +94,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "PDA_HTTP_PREFIX": ("/pda", "/pda"),
     "PDA_CLIENTS_ORDER": ("sasl,header", ("sasl", "header")),
     "PDA_CLIENTS_MESSAGE_ID_PATTERN": ("(?P<client>x)", "(?P<client>x)"),
+    "PDA_SUPPRESSIONS_CATEGORIES": ("bad-domain", ("bad-domain",)),
     "PDA_LOG_LEVEL": ("debug", "debug"),
     "PDA_RETENTION_MAX_BYTES": ("2000000000", 2_000_000_000),
 }  # fmt: skip

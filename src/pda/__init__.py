@@ -50,6 +50,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       accounts.py           users, tokens, sessions
       removal.py retention.py erasure.py  what is too old, who was erased; what is refused for it
       upkeep.py             the database as a whole: check, backup, restore, another key
+      bounced.py suppressions.py   evidence against addresses, and advice
+      addresses.py          what is known of many addresses or messages at a time
       feed.py               what changed, in the order in which it became known
     web/                  what is asked over HTTP
       app.py                the application
@@ -59,6 +61,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       asking.py errors.py   questions to the store from Trio; what cannot be served
       editing.py            edits that are asked for over HTTP, on their way to the writer
       feed.py               what changed, as a feed and as a stream
+      suppressions.py       what is known of addresses, and advised
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py rules_api.py erasure_api.py access_api.py  /api/v1, /healthz, /metrics

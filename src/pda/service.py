@@ -39,6 +39,7 @@ from pda.store.audit import Author
 from pda.store.database import DatabaseError
 from pda.store.edits import Edit, NotThereError, T
 from pda.store.readers import Readers
+from pda.store.suppressions import Thresholds
 from pda.tls import TlsError
 from pda.tuning import tune
 from pda.web.app import create_app
@@ -67,6 +68,7 @@ def web_settings(settings: config.Settings) -> WebSettings:
         metrics=settings.http.metrics,
         healthz=settings.http.healthz,
         most_requests=settings.http.max_requests,
+        suppressions=Thresholds(*msgspec.structs.astuple(settings.suppressions)),
         log_file=Path(settings.backfill.directory) / "mail.log",
     )
 

@@ -145,6 +145,25 @@ class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     max_bytes: int = 0
 
 
+class SuppressionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[suppressions]`"""
+
+    hard_messages: int = 1
+    soft_messages: int = 3
+    soft_days: int = 3
+    categories: tuple[
+        Literal[
+            "invalid-recipient",
+            "inactive-mailbox",
+            "mailbox-moved",
+            "bad-domain",
+            "mailbox-full",
+            "recipient-filtered",
+        ],
+        ...,
+    ] = ("invalid-recipient", "inactive-mailbox", "mailbox-moved", "bad-domain", "mailbox-full")
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[log]`"""
 
@@ -163,6 +182,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     writer: WriterSettings = WriterSettings()
     backfill: BackfillSettings = BackfillSettings()
     retention: RetentionSettings = RetentionSettings()
+    suppressions: SuppressionSettings = SuppressionSettings()
     log: LogSettings = LogSettings()
 
     @property

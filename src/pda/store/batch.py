@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pda.store import imports
+from pda.store import bounced, imports
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
 
@@ -64,6 +64,10 @@ class Batch(msgspec.Struct):
     outcomes: dict[tuple[int, str], Row | None] = {}
     """None: the row has to go."""
     terms: list[tuple[int, int, int]] = []
+    evidence: dict[tuple[str, int], Row] = {}
+    """By recipient and entry: outcomes that say something about the address."""
+    no_evidence: list[tuple[str, int]] = []
+    """Those that may have said something before; taken out first."""
     withdrawn: list[Row] = []
     """Outcomes that are none any more."""
     clients: set[str] = set()
@@ -75,6 +79,11 @@ class Batch(msgspec.Struct):
     """Those that were not known, or are better known now."""
     added_attempts: int = 0
     """Those that were not known."""
+
+    def lose_evidence(self, recipient: str, entry_id: int) -> None:
+        """An outcome may have said something about the address, and does so no more."""
+        self.no_evidence.append((recipient, entry_id))
+        self.evidence.pop((recipient, entry_id), None)
 
 
 def execute(connection: Connection, batch: Batch) -> None:
@@ -94,6 +103,8 @@ def execute(connection: Connection, batch: Batch) -> None:
     many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
     many(_PUT_TERM, sorted(batch.terms))
     many(_PUT_WITHDRAWN, batch.withdrawn)
+    many(bounced.REMOVE, sorted(batch.no_evidence))
+    many(bounced.PUT, [row for _, row in sorted(batch.evidence.items())])
     if batch.imported is not None:
         imports.put(connection, batch.imported)
     if batch.judging is not None:

@@ -8,7 +8,8 @@ epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from heapq import merge
 from itertools import islice
 from typing import TypeVar
@@ -16,6 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from pda.maillog.events import State
+from pda.store.bounced import LAST_FAILURE
 from pda.store.database import Connection, Value
 
 _T = TypeVar("_T")
@@ -78,14 +80,9 @@ SELECT o.change, o.entry_id || ':' || o.recipient, o.entry_id, h.name, e.queue_i
     m.dsn, r.name
 FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = o.verdict_id
-    LEFT JOIN attempt a ON o.verdict_id IS NOT NULL AND a.entry_id = o.entry_id
-        AND (a.digest, a.copy) = (
-            SELECT l.digest, l.copy FROM attempt l WHERE l.entry_id = o.entry_id
-                AND l.recipient = coalesce(o.address, o.recipient) AND l.reason_id IS NOT NULL
-            ORDER BY l.at DESC LIMIT 1)
-    LEFT JOIN manner m ON m.id = a.manner_id LEFT JOIN reason r ON r.id = a.reason_id
-WHERE o.change > ?1 AND o.change <= ?2 AND o.state <> {State.HANDED_ON:d}
+    {LAST_FAILURE}
 """
+_BETWEEN = f" WHERE o.change > ?1 AND o.change <= ?2 AND o.state <> {State.HANDED_ON:d}"
 _GONE = f"""
 SELECT w.change, w.entry_id || ':' || w.recipient, w.entry_id, h.name, w.queue_id, c.name,
     '', '', NULL, coalesce(w.address, w.recipient),
@@ -118,7 +115,7 @@ def changes(
         raise UnknownCursorError
     upto = _reach(connection, after, end)
     values: list[Value] = [after, upto, client]
-    of_outcomes = _OUTCOMES + (f" AND o.state IN ({_FINAL})" if final else "")
+    of_outcomes = _OUTCOMES + _BETWEEN + (f" AND o.state IN ({_FINAL})" if final else "")
     told, gone = (
         _found(connection, sql, column, values, limit)
         for sql, column in ((of_outcomes, "o.change"), (_GONE, "w.change"))
@@ -127,6 +124,13 @@ def changes(
     if len(first) > limit:
         return Changes(first[:limit], first[limit - 1].change, more=True)
     return Changes(first, upto, more=upto < end)
+
+
+def by_number(connection: Connection, numbers: Iterable[int]) -> dict[int, Change]:
+    """The outcomes with these numbers, as far as none of them has changed since."""
+    of_numbers = _OUTCOMES + " WHERE o.change IN (SELECT value FROM json_each(?))"
+    rows = connection.execute(of_numbers, (json.dumps([*numbers]),)).fetchall()
+    return {change.change: change for change in map(_change, rows)}
 
 
 def _reach(connection: Connection, after: int, end: int) -> int:

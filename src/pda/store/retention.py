@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pda.maillog.events import EntryKey
+from pda.store import bounced
 from pda.store.database import Connection, Row, Value
 from pda.store.names import number_of
 from pda.store.removal import raise_horizon
@@ -85,6 +86,7 @@ def _remove(connection: Connection, rows: Iterable[Row]) -> None:
             "DELETE FROM term WHERE piece = ? AND hash = ? AND entry_id = ?",
             _terms(number_of(number), [str(one) for one in message_ids if one], recipients),
         )
+        connection.executemany(bounced.REMOVE, [(one, number) for one in recipients])
         for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
             connection.execute(f"DELETE FROM {table} WHERE {column} = ?", of_entry)
 

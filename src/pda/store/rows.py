@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from pda.maillog.events import Attempt, Change, Life, Outcome, Summary, Verdict
 from pda.maillog.providers import provider_of
+from pda.store import bounced
 from pda.store.batch import Batch
 from pda.store.database import Connection, Row
 from pda.store.facts import PackedFacts
@@ -16,6 +17,8 @@ from pda.store.names import Manner, Names, Texts, Verdicts, number_of
 from pda.store.terms import PIECE_BITS, terms_of
 
 _NAMELESS = Summary(born=0)
+_VERDICT = 7
+"""Where the number of the verdict stands in the row of an outcome."""
 
 
 class Rows:
@@ -55,6 +58,8 @@ class Rows:
         batch.added_attempts += change.added
         if change.vacated:
             batch.vacated.append((life.entry_id,))
+            for recipient in change.gone_outcomes:
+                batch.lose_evidence(recipient, life.entry_id)
             return
         if not life.entry_id:
             self.last_entry += 1
@@ -67,12 +72,34 @@ class Rows:
             batch.attempts[key] = self.attempt(batch, number, attempt)
         for recipient in change.gone_outcomes:
             batch.outcomes[number, recipient] = None
+            batch.lose_evidence(recipient, number)
         if change.outcomes:
-            batch.clients.add(life.summary.client_id if life.summary else "")
-        for recipient, outcome in change.outcomes:
-            batch.outcomes[number, recipient] = self.outcome(batch, number, recipient, outcome)
+            self._put_outcomes(batch, change)
         batch.terms += _terms(change)
         batch.new_attempts += len(change.attempts)
+
+    def _put_outcomes(self, batch: Batch, change: Change) -> None:
+        if len(change.recipients) < len(change.outcomes):  # of others something was known
+            known = change.life.outcomes.keys() - set(change.recipients)
+            for recipient, _ in change.outcomes:
+                if recipient in known:
+                    batch.lose_evidence(recipient, change.life.entry_id)
+        for recipient, outcome in change.outcomes:
+            self.put_outcome(batch, change.life, recipient, outcome)
+        summary = change.life.summary
+        assert summary is not None
+        batch.clients.add(summary.client_id)
+
+    def put_outcome(self, batch: Batch, life: Life, recipient: str, outcome: Outcome) -> None:
+        """Adds the row of an outcome, and what it says about the address."""
+        number = life.entry_id
+        row = batch.outcomes[number, recipient] = self._outcome(batch, number, recipient, outcome)
+        if bounced.is_evidence(outcome):
+            summary, verdict_id = life.summary, row[_VERDICT]
+            assert summary is not None
+            client_id = self.clients.number(summary.client_id, batch)
+            key = recipient, number
+            batch.evidence[key] = bounced.row(key, client_id, outcome, number_of(verdict_id))
 
     def _withdraw(self, batch: Batch, change: Change, changes: list[Change]) -> None:
         """Numbers what nobody has to go by any more, in front of what comes in its place.
@@ -141,8 +168,7 @@ class Rows:
         manner = Manner(attempt.program, delivery.status, delivery.dsn, number)
         return self.verdicts.manner(manner, batch)
 
-    def outcome(self, batch: Batch, number: int, recipient: str, outcome: Outcome) -> Row:
-        """The row of an outcome of the entry with this number."""
+    def _outcome(self, batch: Batch, number: int, recipient: str, outcome: Outcome) -> Row:
         self.last_change += 1
         return (
             number,

@@ -203,8 +203,8 @@ class Writer:
             for recipient, outcome in life.outcomes.items():
                 now = int(outcome.state), rows.verdicts.number(outcome.verdict, batch)
                 if stored[number].get(recipient) != now:
-                    row = rows.outcome(batch, number, recipient, outcome)
-                    batch.outcomes[number, recipient] = row
+                    batch.lose_evidence(recipient, number)
+                    rows.put_outcome(batch, life, recipient, outcome)
                     batch.clients.add(summary.client_id)
         return sum(map(len, others.values()))
 

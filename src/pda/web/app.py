@@ -23,6 +23,7 @@ from pda.web import (
     original_api,
     pages,
     rules_api,
+    suppressions,
 )
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import Guard
@@ -76,6 +77,7 @@ def create_app(site: Site) -> QuartTrio:
     service_api.register(app)
     lists.Lists(asker).register(app)
     router.add("What changed", feed.Feed(site, asker))
+    router.add("Addresses", suppressions.Suppressing(site, asker))
     router.add("Bounce rules", rules_api.RulesApi(site, asker))
     router.add("Access", access_api.AccessApi(asker))
     router.add("Erasure", erasure_api.ErasureApi(asker, Editor(site.service)))

@@ -33,6 +33,10 @@ _FRESH_S = 1.0
 _USE_NOTED_S = 3600.0
 
 
+NOBODY: Final = "\0"
+"""No client has this id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Somebody who may ask."""
@@ -55,6 +59,12 @@ class Principal:
     def sees(self, client_id: str) -> bool:
         """Whether this client's mail may be seen."""
         return self.client_id is None or self.client_id == client_id
+
+    def client_of(self, asked: str | None) -> str | None:
+        """The client that is asked about, None for all: others than its own are not there."""
+        if self.client_id is None:
+            return asked
+        return self.client_id if asked in (None, self.client_id) else NOBODY
 
 
 LOCAL: Final = Principal("", "admin", kind="machine")

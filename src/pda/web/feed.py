@@ -35,8 +35,6 @@ _PIECE: Final = 500
 _MOST_WAITING: Final = 500
 _LATEST: Final = "latest"
 _EVENTS: Final = "text/event-stream"
-_NOBODY: Final = "\0"
-"""No client has this id."""
 
 State: TypeAlias = Literal[
     "pending",
@@ -129,7 +127,8 @@ class ChangesQuery(StreamQuery, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=_MOST, description="Changes at the most.")] = 1000
 
 
-_publish = publisher(Change)
+publish = publisher(Change)
+"""A change of the store as the API tells it."""
 _GONE: Final = {410: "This database never gave that cursor: it is another one, or a restored copy."}
 
 
@@ -149,7 +148,7 @@ class Feed:
         Who reads on from the last cursor may miss a state that was left meanwhile, and never the
         last one. Where there is nothing new the answer waits, if wanted, for the next commit.
         """
-        client = _visible(principal, query.client)
+        client = principal.client_of(query.client)
         cursor = await self._begin(query.after)
         if query.wait:
             with self._one_more(), trio.move_on_after(query.wait):
@@ -164,7 +163,7 @@ class Feed:
         EventSource resumes by itself, others by the header `Last-Event-ID`. A comment and the
         cursor come every 15 seconds; the stream ends when the service stops.
         """
-        client = _visible(principal, query.client)
+        client = principal.client_of(query.client)
         cursor = await self._begin(request.headers.get("Last-Event-ID") or query.after)
         response = Response(
             self._events(cursor, client, final=query.final),
@@ -230,17 +229,11 @@ class Feed:
             self._waiting -= 1
 
 
-def _visible(principal: Principal, asked: str | None) -> str | None:
-    """Whose outcomes: another client than one's own looks as one that is not there."""
-    own = principal.client_id
-    return asked if own is None else own if asked in (None, own) else _NOBODY
-
-
 def _encoded(
     connection: Connection, after: int, limit: int, client: str | None, *, final: bool
 ) -> msgspec.Raw:
     found = feed.changes(connection, after, limit, client, final=final)
-    answer = Changes([_publish(one) for one in found.changes], str(found.cursor), found.more)
+    answer = Changes([publish(one) for one in found.changes], str(found.cursor), found.more)
     return msgspec.Raw(msgspec.json.encode(answer))
 
 
@@ -248,7 +241,7 @@ def _events(
     connection: Connection, after: int, client: str | None, *, final: bool
 ) -> tuple[feed.Changes, bytes]:
     found = feed.changes(connection, after, _PIECE, client, final=final)
-    return found, b"".join(_event(_publish(one)) for one in found.changes)
+    return found, b"".join(_event(publish(one)) for one in found.changes)
 
 
 def _event(change: Any) -> bytes:

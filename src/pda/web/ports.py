@@ -18,6 +18,7 @@ from pda.store.audit import Author
 from pda.store.database import Connection
 from pda.store.edits import Edit, T
 from pda.store.readers import Readers
+from pda.store.suppressions import Thresholds
 
 OriginalCategory: TypeAlias = Callable[[Verdict], str]
 """The original's name for a verdict: `pda.maillog.bounce.original_category`."""
@@ -194,6 +195,8 @@ class Settings:
     """The same for `/healthz`."""
     most_requests: int = 250
     """Requests that are answered at a time."""
+    suppressions: Thresholds = field(default_factory=Thresholds)
+    """From when on an address is better not mailed."""
     log_file: Path = Path("/var/log/mail.log")
     """Named in the advice for an empty database."""
 

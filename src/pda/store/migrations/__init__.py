@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pda.store.migrations import access, feed, first, providers, removal
+from pda.store.migrations import access, feed, first, providers, removal, suppressions
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -19,4 +19,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     feed.migrate,
     providers.migrate,
     removal.migrate,
+    suppressions.migrate,
 ]
