@@ -203,7 +203,7 @@ def test_allowed_until_it_bounces_again(tmp_path: Path) -> None:
 
 def test_what_is_too_old_is_no_evidence(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.add([*unknown(1, day=1), *unknown(2, day=5, to="bob@example.org")])
+    store.add([unknown(1, day=1)[3], unknown(2, day=5, to="bob@example.org")[3]])
     retention.remove_older(store.connection, NOW - 7 * 86_400_000_000, 100)
     assert evidence(store) == recomputed(store)
     assert listed(store) == ["bob@example.org"]
