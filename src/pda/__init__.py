@@ -45,7 +45,6 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       readers.py            connections for many askers at a time
       queries/ verdicts.py   one function per question: filters, pages, lists, stories, statistics
       imports.py            which log files were read, and how far
-      choices.py            what filters offer to choose from
       edits.py audit.py     what somebody asks to be changed, and the account of it
       accounts.py           users, tokens, sessions
       removal.py retention.py erasure.py  what is too old, who was erased; what is refused for it

@@ -381,7 +381,7 @@ async def test_views_are_pages(shop: Web, path: str) -> None:
 
 async def test_the_form_asks_what_is_answered(shop: Web) -> None:
     page = await shop.text("/agent-read")
-    assert page.count("<form") == 2
+    assert page.count('<form class="query"') == 2
     assert 'action="/agent-read/shop"' in page
     everything_empty = "/agent-read/shop?from=&to=&lastOrFirst=&groupBy="
     assert len(await shop.result(everything_empty)) == 4
@@ -437,7 +437,7 @@ async def test_a_client_sees_its_own_mail_only(tmp_path: Path) -> None:
         status = await own("/agent-status")
         assert set(status["Client statistics"]) == {"shop"}
         assert status["Count of indexed message-id log lines from backup"] == 2
-        assert (await app.text("/agent-read", user="shop")).count("<form") == 1
+        assert (await app.text("/agent-read", user="shop")).count('<form class="query"') == 1
         for path in ("memory-usage", "index-memory-footprint", "indexed-log-files", "server-info"):
             assert (await app.get(f"/agent-status/{path}", user="shop")).status_code == 403
 

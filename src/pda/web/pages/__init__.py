@@ -5,7 +5,13 @@
     wording.py    how times and numbers are written
     outcomes.py   the states of recipients as pages show them
     charts.py     numbers → shapes
-    overview.py first.py   the first page, and what it says while there is no mail
+    figures.py    what was counted → charts, tallies, rates beside those before
+    overview.py trouble.py first.py   the first page; where mail is not delivered; what to do first
+    messages.py search.py  recipients by a text and facets; what a text may mean
+    message.py    the story of one message
+    places.py     a recipient domain, a provider
+    recipients.py one recipient
+    counting.py   what pages ask of what was counted
     original.py   links to the original's views
 
 Owns their paths. A page asks the store by `queries`, and the service by `ports`; everything from
@@ -18,8 +24,12 @@ from quart.app import Quart
 
 from pda.web.asking import Asker
 from pda.web.pages.layout import Layout
+from pda.web.pages.message import MessagePage
+from pda.web.pages.messages import MessagesPage
 from pda.web.pages.original import OriginalLinks
 from pda.web.pages.overview import OverviewPage
+from pda.web.pages.places import PlacesPage
+from pda.web.pages.recipients import RecipientsPage
 from pda.web.ports import Site
 
 
@@ -28,4 +38,8 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     layout = Layout(site, asker)
     layout.register(app)
     OverviewPage(site, asker, layout).register(app)
+    MessagesPage(asker, layout).register(app)
+    MessagePage(asker, layout).register(app)
+    PlacesPage(asker, layout).register(app)
+    RecipientsPage(asker, layout).register(app)
     OriginalLinks(site, layout).register(app)

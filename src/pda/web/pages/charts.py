@@ -7,7 +7,7 @@ Owns scales, ticks and the geometry of bars and lines; `_chart.html` makes SVG o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import Final
 
 import msgspec
@@ -47,6 +47,8 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     stacked: bool = True
     most: float | None = None
     """Top of the scale, where it is known: 100 for a rate."""
+    powers: bool = False
+    """Whether the scale goes by powers of ten: for lines that lie far apart."""
 
     @property
     def is_empty(self) -> bool:
@@ -59,6 +61,10 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
     def levels(self) -> list[tuple[float, str]]:
         """Lines of the grid: height from above, and what they stand for."""
+        if self.powers:
+            low, high = self._decades
+            every = -(-(high - low) // _GRID)
+            return [(self._y(10.0**n), self.written(10.0**n)) for n in range(low, high + 1, every)]
         grid = self._grid() if self.most is None else [self.most * n / _GRID for n in range(5)]
         return [(self._y(value), self.written(value)) for value in grid]
 
@@ -114,7 +120,17 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
         columns = zip(*(series.values for series in self.series), strict=True)
         return [sum(value or 0.0 for value in column) for column in columns]
 
+    @property
+    def _decades(self) -> tuple[int, int]:
+        known = [value for value in self._heights() if value > 0] or [1.0]
+        low, high = floor(log10(max(min(known), 0.01))), ceil(log10(max(known)))
+        return low, max(high, low + 1)
+
     def _y(self, value: float) -> float:
+        if self.powers:
+            low, high = self._decades
+            share = (log10(max(value, 10.0**low)) - low) / (high - low)
+            return round(HEIGHT - HEIGHT * min(share, 1.0), 2)
         return round(HEIGHT - HEIGHT * min(value / self.top, 1.0), 2)
 
     def _bars(self, values: Sequence[float | None], below: Sequence[float]) -> str:

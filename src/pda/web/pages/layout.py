@@ -18,14 +18,13 @@ from quart import Response, g, render_template, request
 from quart.app import Quart
 
 from pda.store import queries
-from pda.store.choices import hosts
 from pda.store.database import Connection
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Refused
+from pda.web.pages import figures, wording
 from pda.web.pages import view as views
-from pda.web.pages import wording
-from pda.web.pages.outcomes import HATCHED, KIND_OF, KINDS
+from pda.web.pages.outcomes import HATCHED, KIND_OF, KINDS, PROVIDERS
 from pda.web.pages.view import View
 from pda.web.ports import Service, Site
 
@@ -44,7 +43,7 @@ class Place(msgspec.Struct, frozen=True):
         return path == self.path or (self.path != "/" and path.startswith(self.path + "/"))
 
 
-PLACES: Final = (Place("/", "Overview"),)
+PLACES: Final = (Place("/", "Overview"), Place("/messages", "Messages"))
 DROPS: Final = (
     "kernel_drops",
     "oversize",
@@ -78,12 +77,15 @@ class Layout:
             kinds=KINDS,
             kind_of=KIND_OF,
             hatched=HATCHED,
+            providers=PROVIDERS,
             asset=asset,
             drops=DROPS,
             ranges=views.NAMES,
+            search_path="/messages",
             places=PLACES,
             change=wording.change,
             points=wording.points,
+            tally=figures.tally,
         )
         app.context_processor(self._context)
 
@@ -91,12 +93,15 @@ class Layout:
         """A page with filters."""
         choices = await self._asker.ask(choices_of, g.principal.client_id)
         g.view = view
+        shown = {facet.name for facet in what.get("facets", ())}
+        what["hidden"] = {k: v for k, v in what.get("kept", {}).items() if k not in shown}
         text = await render_template(template, choices=choices, **what)
         return Response(text, content_type="text/html; charset=utf-8")
 
     def view(self) -> View:
         """What the URL asks for. Raises `Refused`."""
-        return views.read(request.args, now(), g.principal.client_id)
+        usual = views.usual_of(request.path)
+        return views.read(request.args, now(), g.principal.client_id, usual)
 
     def _context(self) -> dict[str, Any]:
         principal: Principal | None = g.get("principal")
@@ -107,6 +112,7 @@ class Layout:
             "view": view,
             "link": view.link,
             "path": request.path,
+            "usual": views.usual_of(request.path),
             "reception": reception(self._service) if whole else None,
         }
 
@@ -121,7 +127,7 @@ async def error_page(refused: Refused) -> Response:
 def choices_of(connection: Connection, client: str | None) -> Choices:
     """What there is to choose from; who sees one client has no choice of clients."""
     clients = queries.clients(connection) if client is None else []
-    return Choices(clients, hosts(connection))
+    return Choices(clients, queries.hosts(connection))
 
 
 def now() -> int:

@@ -35,6 +35,14 @@ HOPS: Final = frozenset({"handed-on"})
 HATCHED: Final = ("late", "soft", "unknown", "expired")
 """Told apart by a pattern too, not by colour alone."""
 
+PROVIDERS: Final = {
+    "none": "no host reached",
+    "local": "local delivery",
+    "other": "other hosts",
+    "": "unknown",
+}
+"""What is no provider, in words."""
+
 
 class Part(msgspec.Struct, frozen=True):
     """One kind's share of a bar, in percent."""

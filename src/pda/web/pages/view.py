@@ -22,6 +22,8 @@ DAY: Final = 24 * HOUR
 RANGES: Final = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 NAMES: Final = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 USUAL: Final = "24h"
+ALWAYS: Final = "all"
+"""The range of lists that are looked through, unless another is asked for."""
 _ZONE: Final = re.compile(r"([zZ]|[+-]\d\d:?\d\d|^\d{9,15}|^\d{4}-\d\d-\d\d)$")
 """What needs no zone of its own; a field for a time sends none, and means UTC."""
 _LEAST: Final = MINUTE
@@ -62,11 +64,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return next(fitting, _STEPS[-1])
 
     def parameters(self) -> dict[str, str]:
-        """As they stand in a URL; what is usual is left out."""
+        """As they stand in a URL."""
         found = {}
         if not self.preset:
             found.update({"from": rfc3339(self.since), "to": rfc3339(self.until)})
-        elif self.preset != USUAL:
+        else:
             found["range"] = self.preset
         if self.client is not None:
             found["client"] = self.client
@@ -78,18 +80,30 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """A link that keeps the view; `changes` sets other parameters, None removes one.
 
         `from_` stands for `from`; a range of one's own takes the place of `range` and vice versa.
+        What is usual at that path is left out.
         """
-        wanted: dict[str, object] = {**self.parameters()}
         named = {name.rstrip("_"): value for name, value in changes.items()}
-        if "range" in named:
-            named = {"from": None, "to": None, **named}
-        elif "from" in named:
-            named = {"range": None, **named}
-        wanted.update({k: rfc3339(v) if k in _TIMES and v else v for k, v in named.items()})  # type: ignore[arg-type]
-        kept = {k: v for k, v in wanted.items() if v is not None}
-        if kept.get("range") == USUAL:
-            del kept["range"]
-        return f"{path}?{urlencode(kept)}" if kept else path
+        wanted: dict[str, object] = {**self.parameters()}
+        if "range" in named or "from" in named:
+            wanted = {k: v for k, v in wanted.items() if k not in ("range", *_TIMES)}
+        wanted.update({
+            k: rfc3339(v) if k in _TIMES and isinstance(v, int) else v for k, v in named.items()
+        })  # fmt: skip
+        if wanted.get("range") == usual_of(path):
+            del wanted["range"]
+        return link(path, wanted)
+
+
+def link(path: str, parameters: Mapping[str, object]) -> str:
+    """A path with those parameters that are not None."""
+    kept = {name: value for name, value in parameters.items() if value is not None}
+    return f"{path}?{urlencode(kept, safe=':@,')}" if kept else path
+
+
+def usual_of(path: str) -> str:
+    """The range that a page has where the URL names none."""
+    listing = path.startswith(("/messages", "/recipients"))
+    return ALWAYS if listing else USUAL
 
 
 _TIMES: Final = frozenset(("from", "to"))
@@ -100,7 +114,9 @@ def usual(now: int) -> View:
     return View(since=now - RANGES[USUAL], until=now)
 
 
-def read(parameters: Mapping[str, str], now: int, own_client: str | None) -> View:
+def read(
+    parameters: Mapping[str, str], now: int, own_client: str | None, usual: str = USUAL
+) -> View:
     """The view that a URL describes; who may see one client only sees that.
 
     Raises `Refused` with what is not understood.
@@ -108,7 +124,7 @@ def read(parameters: Mapping[str, str], now: int, own_client: str | None) -> Vie
     client = own_client if own_client is not None else parameters.get("client")
     if client == _ALL:
         client = None
-    since, until, preset = _range(parameters, now)
+    since, until, preset = _range(parameters, now, usual)
     return View(
         since=since,
         until=until,
@@ -122,14 +138,16 @@ _ALL: Final = "*"
 """What a form sends for all clients: the empty id is one."""
 
 
-def _range(parameters: Mapping[str, str], now: int) -> tuple[int, int, str]:
+def _range(parameters: Mapping[str, str], now: int, usual: str) -> tuple[int, int, str]:
     if parameters.get("from") or parameters.get("to"):
         until = _moment(parameters, "to") or now
         since = _moment(parameters, "from") or until - RANGES[USUAL]
         if not _LEAST <= until - since <= _MOST:
             raise Refused(400, "the range has to begin a minute or more before it ends")
         return since, until, ""
-    preset = parameters.get("range") or USUAL
+    preset = parameters.get("range") or usual
+    if preset == ALWAYS:
+        return now - _MOST, now, preset
     if preset not in RANGES:
         raise Refused(400, f"there is no range {preset!r}; there are {', '.join(RANGES)}")
     return now - RANGES[preset], now, preset

@@ -29,6 +29,12 @@ def stamp(at: int) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, text)
 
 
+def bar(at: int) -> Markup:
+    """When a bar of a chart begins: a whole minute."""
+    text = utc(at)[:16]
+    return Markup('<time datetime="{}Z">{}</time>').format(text.replace(" ", "T"), text)
+
+
 def ago(at: int) -> str:
     """How long ago, in the largest unit that fits."""
     seconds = max(0, int(time.time() - at / 1_000_000))
@@ -107,6 +113,7 @@ def segment(text: str) -> str:
 FILTERS: Final = {
     "utc": utc,
     "stamp": stamp,
+    "bar": bar,
     "ago": ago,
     "counted": counted,
     "number": number,

@@ -6,10 +6,12 @@ const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
 
 // --- Times in the viewer's zone; the exact moment in UTC stays on hover.
 
-export function localise(root = document) {
+function localise(root = document) {
   for (const time of all("time[datetime]", root)) {
-    const at = new Date(time.dateTime.slice(0, 23) + "Z");
-    if (!isNaN(at)) time.textContent = `${day(at)} ${clock(at)}:${two(at.getSeconds())}`;
+    const at = new Date(time.dateTime.slice(0, 23).replace("Z", "") + "Z");
+    if (isNaN(at)) continue;
+    time.textContent = `${day(at)} ${clock(at)}${time.dateTime.length > 17 ? `:${two(at.getSeconds())}` : ""}`;
+    time.title ||= time.dateTime;
   }
   for (const tick of all("text[data-as=time]", root)) tick.textContent = clock(new Date(tick.dataset.at / 1000));
 }

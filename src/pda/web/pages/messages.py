@@ -1,0 +1,180 @@
+"""What became of messages, recipient by recipient: looked for by one text and narrowed by facets.
+
+Owns the parameters of `/messages` and what is offered to narrow it by. `/live` shows outcomes as
+they become known; it reads the API's stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from quart import Response, g, request
+from quart.app import Quart
+
+from pda.maillog.events import State
+from pda.store import queries
+from pda.store.database import Connection
+from pda.store.queries import CursorError, Filter, OutcomeRow, Page
+from pda.times import rfc3339
+from pda.web.asking import Asker
+from pda.web.errors import Refused
+from pda.web.pages import figures
+from pda.web.pages.layout import Layout
+from pda.web.pages.outcomes import KINDS
+from pda.web.pages.search import MOST, Meaning, meanings
+from pda.web.pages.view import View, link
+
+_ROWS: Final = 50
+_OFFERED: Final = 40
+_FACETS: Final = ("state", "status", "bounce_type", "category", "provider")
+_MORE: Final = ("domain", "sender", "rule", "dsn", "relay")
+"""Parameters that only links set."""
+STATES: Final = {state.name.lower().replace("_", "-"): state for state in State}
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Recipients, and how the text was understood."""
+
+    page: Page[OutcomeRow]
+    meaning: Meaning | None
+    others: list[Meaning]
+    """Other ways to understand it."""
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """What a facet can be set to: value and words."""
+
+    name: str
+    label: str
+    chosen: str
+    values: list[tuple[str, str]]
+
+
+class MessagesPage:
+    """Answers `/messages`."""
+
+    def __init__(self, asker: Asker, layout: Layout) -> None:
+        self._asker = asker
+        self._layout = layout
+
+    def register(self, app: Quart) -> None:
+        """Takes its path."""
+        app.add_url_rule("/messages", "messages_page", self.show)
+
+    async def show(self) -> Response:
+        """The recipients that were asked for, the latest first."""
+        view = self._layout.view()
+        asked = request.args.get("q", "").strip()[:MOST]
+        wanted = filter_of(request.args, view)
+        after = request.args.get("after", "")
+        found = await self._asker.ask(found_of, wanted, asked, request.args.get("as"), after)
+        kept = _kept(request.args)
+        return await self._layout.page(
+            "messages.html",
+            view,
+            asked=asked,
+            found=found,
+            facets=await self._asker.ask(facets_of, view, request.args),
+            kept=kept,
+            narrowed=[(name, kept[name]) for name in (*_FACETS, *_MORE) if name in kept],
+            export=_export(found.meaning.narrowed(wanted) if found.meaning else wanted),
+            live=view.host is None and not kept and not after,
+        )
+
+
+def filter_of(parameters: Mapping[str, str], view: View) -> Filter:
+    """What the facets and the view ask for. Raises `Refused`."""
+    given = {name: parameters[name] for name in (*_FACETS, *_MORE) if parameters.get(name)}
+    state = given.pop("state", None)
+    if state is not None and state not in STATES:
+        raise Refused(400, f"there is no state {state!r}; there are {', '.join(STATES)}")
+    named: dict[str, Any] = {
+        "client": view.client,
+        "host": view.host,
+        "since": None if view.preset == "all" else view.since,
+        "until": None if view.preset else view.until,
+        "state": STATES[state] if state else None,
+        **given,
+    }
+    return Filter(**named)
+
+
+def found_of(
+    connection: Connection, wanted: Filter, asked: str, as_: str | None, after: str
+) -> Found:
+    """Those that the text means: of its meanings the first that finds something.
+
+    Raises `Refused` for a cursor that is none.
+    """
+    ways = meanings(asked, queries.clients(connection)) if asked else []
+    chosen = [way for way in ways if way.member == as_] or ways
+    for way in chosen:
+        page = _page(connection, way.narrowed(wanted), after)
+        if page.rows or way is chosen[-1]:
+            return Found(page, way, [one for one in ways if one is not way])
+    return Found(_page(connection, wanted, after), None, [])
+
+
+def _page(connection: Connection, wanted: Filter, after: str) -> Page[OutcomeRow]:
+    if wanted.limit == 0:
+        return Page([], None)
+    try:
+        return queries.outcomes_page(connection, wanted, after, _ROWS)
+    except CursorError as error:
+        raise Refused(400, f"parameter 'after': {error}") from None
+
+
+def facets_of(
+    connection: Connection, view: View, parameters: Mapping[str, str]
+) -> Sequence[Offered]:
+    """What can be chosen; categories and providers are the known ones, frequent ones first."""
+    whole = queries.Scope(client=view.client, host=view.host)
+    scope = whole if view.preset == "all" else figures.scope(view, figures.period(view))
+    categories, providers = (
+        [one.name for one in queries.top(connection, scope, what, _OFFERED) if one.name]
+        for what in ("category", "provider")
+    )
+    states = [(state, kind.label) for kind in KINDS for state in kind.states]
+    offered = (
+        ("state", "State", [(s, "Held" if s == "held" else label) for s, label in states]),
+        ("status", "An attempt was", [(s, s) for s in ("sent", "deferred", "bounced")]),
+        ("bounce_type", "Type", [(s, s) for s in ("soft", "hard", "undetermined")]),
+        ("category", "Category", [(s, s) for s in categories]),
+        ("provider", "Provider", [(s, s) for s in providers]),
+    )
+    return [
+        Offered(name, label, chosen, _with(values, chosen))
+        for name, label, values in offered
+        if values
+        for chosen in [parameters.get(name, "")]
+    ]
+
+
+def _with(values: list[tuple[str, str]], chosen: str) -> list[tuple[str, str]]:
+    known = not chosen or chosen in (value for value, _ in values)
+    return values if known else [*values, (chosen, chosen)]
+
+
+def _kept(parameters: Mapping[str, str]) -> dict[str, str]:
+    """What links and forms of this page keep beside the view."""
+    names = ("q", "as", *_FACETS, *_MORE)
+    return {name: parameters[name] for name in names if parameters.get(name)}
+
+
+def _export(wanted: Filter) -> str:
+    """Where all of it is to be had as CSV."""
+    given = {
+        name: value
+        for name, value in msgspec.structs.asdict(wanted).items()
+        if value is not None and name not in ("limit", "since", "until", "state")
+    }
+    if wanted.state is not None:
+        given["state"] = next(name for name, state in STATES.items() if state is wanted.state)
+    for name, at in (("from", wanted.since), ("to", wanted.until)):
+        if at is not None:
+            given[name] = rfc3339(at)
+    if wanted.client is not None and g.principal.client_id is not None:
+        del given["client"]
+    return link("/api/v1/outcomes", {**given, "format": "csv"})
