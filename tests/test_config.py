@@ -96,6 +96,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "PDA_CLIENTS_MESSAGE_ID_PATTERN": ("(?P<client>x)", "(?P<client>x)"),
     "PDA_SUPPRESSIONS_CATEGORIES": ("bad-domain", ("bad-domain",)),
     "PDA_LOG_LEVEL": ("debug", "debug"),
+    "PDA_LOG_FORMAT": ("json", "json"),
     "PDA_RETENTION_MAX_BYTES": ("2000000000", 2_000_000_000),
 }  # fmt: skip
 BY_KIND: dict[object, tuple[str, object]] = {

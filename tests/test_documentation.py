@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import get_type_hints
@@ -13,7 +14,7 @@ import pytest
 from pda import config
 from pda.cli import main
 from pda.metrics import Metrics
-from tests.support import RULES, commands
+from tests.support import RULES, Store, commands
 from tests.web.support import RunningService
 
 ROOT = Path(__file__).parent.parent
@@ -51,17 +52,33 @@ def test_every_command_is_documented(name: str, command: click.Command) -> None:
     assert "pda" in example, name
 
 
-def test_every_metric_is_documented() -> None:
+def every_metric(folder: Path) -> set[str]:
+    """The names of all metrics, as Prometheus has them."""
+    from pda.housekeeping import Kept
     from pda.ingest import Ingest
     from pda.maillog.pipeline import Pipeline
     from pda.receive import Counters
 
-    ingest = Ingest(Pipeline(RULES), None, config.zone)  # type: ignore[arg-type]  # writes nothing
+    ingest = Ingest(Pipeline(RULES), Store(folder).writer, config.zone)
     ingest.pipeline.tally.kinds["smtp", "delivery"] += 1
     sizes = dict.fromkeys(("database octets", "write-ahead log octets", "open entries",
                            "resident memory octets"), 1)  # fmt: skip
     named = {name.replace("-", " "): size for name, size in sizes.items()}
     rules = RunningService().rules_status()
-    text = Metrics({"tcp://127.0.0.1:1": Counters()}, ingest, named, rules).text().decode()
-    for metric in re.findall(r"^(pda_\w+)", text, re.MULTILINE):
-        assert metric.removesuffix("_created") in README, metric
+    listeners = {"tcp://127.0.0.1:1": Counters()}
+    text = Metrics(listeners, ingest, named, rules, Kept()).text().decode()
+    return {one.removesuffix("_created") for one in re.findall(r"^(pda_\w+)", text, re.MULTILINE)}
+
+
+def test_every_metric_is_documented(tmp_path: Path) -> None:
+    for metric in every_metric(tmp_path):
+        assert metric in README, metric
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(tmp_path: Path) -> None:
+    dashboard = json.loads((ROOT / "conf" / "grafana" / "pda.json").read_text("utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked += [one["query"] for one in dashboard["templating"]["list"]]
+    used = set(re.findall(r"pda_\w+", " ".join(asked)))
+    assert len(used) > 20
+    assert used <= every_metric(tmp_path)

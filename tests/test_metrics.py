@@ -11,9 +11,12 @@ from prometheus_client.samples import Sample
 
 from pda import config
 from pda.ingest import Ingest
+from pda.maillog.correlate import gather
 from pda.maillog.pipeline import Pipeline
 from pda.metrics import Metrics
 from pda.receive import Counters
+from pda.store.removal import raise_horizon
+from pda.times import moment
 from tests.support import NOW, RULES, Store, attempt, line, message
 
 LISTENERS = ("udp://127.0.0.1:5514", "tcp://[::1]:5514")
@@ -63,6 +66,35 @@ def test_lines_and_records(ingest: Ingest) -> None:
     assert found["pda_records_total", "unknown smtp"] == 1
 
 
+def test_each_line_has_one_fate(tmp_path: Path) -> None:
+    """A stream with all of them; what each is, is known beforehand."""
+    store = Store(tmp_path)
+    ingest = Ingest(Pipeline(RULES), store.writer, config.zone)
+    raise_horizon(store.connection, moment("2026-03-10T00:00:00Z"))
+    store.writer.removal.refresh()
+    live, door = ingest.pipeline.source(), "NOQUEUE: reject: RCPT from x[192.0.2.1]: 550 no"
+    old = attempt(queue_id="4jXPlN1VQlzJbSX", at="2026-03-09T10:00:01.500000+00:00")
+    whole = message(deliveries=[attempt(), attempt("bounced", to="b@example.org", dsn="5.1.1")])
+    repeated = line(f"message repeated 3 times: [ {attempt().decode().partition(': ')[2]}]",
+                    at="2026-03-10T10:00:02.000000+00:00")  # fmt: skip
+    others = [b"junk", line("what?"), line("connect from x[192.0.2.1]", program="smtpd"),
+              line(door, program="smtpd")]  # fmt: skip
+    read = [*whole, old, *others, *whole, old]
+    for lines in ([*whole, old, *others], [*whole, old]):
+        store.add_told(gather(live.read(lines, NOW)))
+    expected = {"new": 6, "known": 6, "refused": 2, "at_the_door": 1, "ignored": 1, "unknown": 1,
+                "headerless": 1}  # fmt: skip
+    assert {name: n for name, n in ingest.fates().items() if n} == expected
+    assert sum(expected.values()) == len(read) == ingest.pipeline.tally.lines
+    store.add_told(gather(live.read([repeated], NOW)))
+    live.read_partial(b"<22>half", NOW)
+    now, tally = ingest.fates(), ingest.pipeline.tally
+    assert (now["new"], now["incomplete"], tally.repeats) == (9, 1, 2)
+    assert sum(now.values()) == tally.lines + tally.repeats
+    found = samples(Metrics({}, ingest, {}))
+    assert found["pda_line_fates", "known"] == now["known"]
+
+
 def test_names_from_a_hostile_log_make_no_new_series(ingest: Ingest) -> None:
     tags = ['a"}1\\n\x1b{x="é,\\xff', *[f"smtp{n}" for n in range(50)]]
     texts = [f"2026-03-10T10:00:00Z mx1 postfix/{tag}[1]: what?".encode() for tag in tags]
@@ -82,7 +114,7 @@ def test_writing_and_sizes(ingest: Ingest) -> None:
         1,
     )
     found = samples(Metrics({}, ingest, {"database octets": 8192, "open entries": 7}))
-    assert {name: found[name, ""] for name, _ in found if "_lines" not in name} == {
+    assert {name: found[name, ""] for name, _ in found if "_line" not in name} == {
         "pda_commits_total": 4, "pda_commit_seconds_total": 0.5, "pda_commit_failures_total": 3,
         "pda_attempts_written_total": 2, "pda_events_lost_total": 1, "pda_writer_refused": 0,
         "pda_database_octets": 8192, "pda_open_entries": 7,

@@ -75,6 +75,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     service.py            wiring: order of start and stop, signals
     listening.py serving.py   its syslog listeners; its HTTP server
     bindings.py           who may claim which client id, as the correlator takes it
+    notify.py logs.py slow.py  what systemd is told; the service's own log
+    reload.py             settings read again: what takes effect at once
     housekeeping.py       what the service does to the store by itself
     rooms.py              the parts that write, under one lock
     alone.py              what commands do themselves while no service runs

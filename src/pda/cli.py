@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
@@ -20,7 +21,7 @@ import click
 import msgspec
 
 from pda import config, orders, output
-from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
+from pda.cli_shared import key_of, moment_option, one_sentence, replies
 from pda.orders import GetStatus
 from pda.store import queries
 from pda.store.database import make_key, open_reader
@@ -83,11 +84,12 @@ def serve(outer: Path | None, config_file: Path | None) -> None:
 
     Example: pda serve --config /etc/pda/pda.toml
     """
-    from pda import service
+    from pda import logs, service
 
-    settings = config.load(config_file or outer)
-    log_to_stderr(settings)
-    sys.exit(service.run(settings))
+    read = partial(config.load, config_file or outer)
+    settings = read()
+    logs.begin(settings.log)
+    sys.exit(service.run(settings, read))
 
 
 @main.command()

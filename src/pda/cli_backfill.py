@@ -19,11 +19,11 @@ import click
 import msgspec
 
 from pda import backfill as edge
-from pda import config, orders
+from pda import config, logs, orders
 from pda.apart import Process, is_worth_a_process
 from pda.backfill import BackfillError, LogFile
 from pda.catchup import configured_logs
-from pda.cli_shared import key_of, log_to_stderr, moment_option, one_sentence, replies
+from pda.cli_shared import key_of, moment_option, one_sentence, replies
 from pda.config import BackfillSettings, Settings
 from pda.orders import ImportFile
 from pda.prospects import Find, ImportState, Prospect, Report, interrupted, prospect
@@ -67,7 +67,7 @@ def backfill(config_file: Path | None, /, files: tuple[Path, ...], **options: An
     Example: pda backfill /var/log/mail.log*
     """
     settings = config.load(config_file)
-    log_to_stderr(settings)
+    logs.begin(settings.log)
     zone, host = options["zone"] or settings.receive.zone, options["host"]
     hostname = settings.receive.hostname if host is None else host
     wanted = Wanted(zone, hostname, options["since"], options["until"], options["again"])

@@ -5,11 +5,9 @@ Owns no command and no output.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -119,12 +117,3 @@ def moment_option(_: click.Context, option: click.Parameter, text: str | None) -
         return moment(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param=option) from None
-
-
-def log_to_stderr(settings: Settings) -> None:
-    """What is logged goes where an operator sees it."""
-    logging.basicConfig(
-        level=settings.log.level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )

@@ -48,6 +48,8 @@ class Kept(msgspec.Struct):
     """Queue entries that were too old."""
     texts: int = 0
     """Replies and relays that nothing referred to any more."""
+    horizon: int = 0
+    """Lines before it are refused, µs since the epoch."""
     failed: str = ""
     """Why it could not be done the last time."""
 
@@ -62,6 +64,7 @@ class Housekeeping:
         self._writer = writer
         self._woken = trio.Event()
         self._orphans_at = 0.0
+        self.kept.horizon = writer.removal.horizon
 
     def wake(self) -> None:
         """There is something to be done now."""
@@ -112,6 +115,7 @@ class Housekeeping:
         remove = partial(retention.remove_older, horizon=horizon, entries=_ENTRIES)
         gone = self._writer.do(remove)
         self._writer.forget(gone)
+        self.kept.horizon = self._writer.removal.horizon
         return len(gone)
 
     async def _fit(self, now: int) -> None:

@@ -29,6 +29,7 @@ from pda.maillog.rejudge import Classify, rejudge_told
 from pda.news import News
 from pda.reading import read_each
 from pda.receive import Lines
+from pda.slow import slow
 from pda.store.batch import Batch
 from pda.store.database import DatabaseError
 from pda.store.imports import Import
@@ -85,6 +86,8 @@ class Pending(msgspec.Struct):
 class WriterState(msgspec.Struct):
     """How writing goes."""
 
+    works: int = 0
+    """Batches that were worked out."""
     commits: int = 0
     attempts: int = 0
     """New or better known ones."""
@@ -117,6 +120,7 @@ class Ingest:
         self._sources: dict[tuple[str, str], Source] = {}
         self._send, self._receive = trio.open_memory_channel[Work](_QUEUED_WORK)
         self._live_waiting = 0
+        self._waiting = 0
         self._room = trio.Semaphore(_IMPORTS_WAITING)
         self._pending = Pending()
         self._computing = trio.CapacityLimiter(1)
@@ -134,6 +138,7 @@ class Ingest:
                 stored = [batch.stored for batch in batches if batch.stored is not None]
                 if told or stored:
                     self._live_waiting += 1
+                    self._waiting += count(told)
                     await send.send(Work(told, rules, live=True, stored=stored))
 
     async def write(self) -> None:
@@ -156,7 +161,8 @@ class Ingest:
             # What is pending has to be committed, whoever does not wait for it any more.
             with trio.CancelScope(shield=True):
                 await self._commit()
-                result = await trio.to_thread.run_sync(order)
+                with slow("an edit"):
+                    result = await trio.to_thread.run_sync(order)
         return result
 
     async def compute(self, function: Callable[[_T], _R], argument: _T) -> _R:
@@ -177,12 +183,14 @@ class Ingest:
                 await self._commit()
 
     async def _insert(self, work: Work) -> None:
-        pending, rules = self._pending, self.pipeline.rules
+        pending, rules, waited = self._pending, self.pipeline.rules, count(work.told)
         if work.rules is not rules:  # new ones came into force while this was read, or waited
             await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
         if self._writer.removal.is_needed:
             work.told = await self.compute(self._writer.removal.admit, work.told)
         batch = await self._prepared(work.told)
+        self._waiting -= waited
+        self.writer_state.works += 1
         batch.imported = work.imported
         if work.inserted is not None:
             work.inserted(batch)
@@ -241,6 +249,7 @@ class Ingest:
 
             async def submit(work: Work) -> None:
                 await self._room.acquire()
+                self._waiting += count(work.told)
                 await send.send(work)
 
             yield submit
@@ -290,7 +299,8 @@ class Ingest:
         while trio.current_time() < self._give_up_at:
             begun = time.perf_counter()
             try:
-                await trio.to_thread.run_sync(self._writer.commit, *batches)
+                with slow("a transaction"):
+                    await trio.to_thread.run_sync(self._writer.commit, *batches)
             except DatabaseError as error:
                 await self._wait_for_disk(error)
                 continue
@@ -316,6 +326,25 @@ class Ingest:
                 error,
             )
         state.refused = str(error)
+
+    def fates(self) -> Mapping[str, int]:
+        """What became of all lines, each in exactly one; and of those that they stand for.
+
+        At rest `waiting` is 0 and the sum is that of the lines that were read and their repeats.
+        """
+        tally, told_of = self.pipeline.tally, self.counters()
+        new, refused = self._writer.new_lines, self._writer.removal.refused
+        lost, waiting = self.writer_state.lost_events, self._waiting
+        about = tally.events + tally.repeats - tally.left_out
+        known = about - new - refused - lost - waiting
+        others = {name: told_of[name] for name in told_of if name != "events"}
+        return {"new": new, "known": known, "refused": refused, "left_out": tally.left_out,
+                "lost": lost, "waiting": waiting, **others}  # fmt: skip
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something waits to be written."""
+        return self._waiting > 0
 
     def counters(self) -> Mapping[str, int]:
         """What became of all lines so far."""

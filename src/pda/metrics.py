@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pda.housekeeping import Kept
 from pda.ingest import Ingest
 from pda.receive import Counters
 from pda.web.ports import RulesStatus
@@ -29,11 +30,13 @@ class Metrics(Collector):
         ingest: Ingest,
         sizes: Mapping[str, int],
         rules: RulesStatus | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._listeners = listeners
         self._ingest = ingest
         self._sizes = sizes
         self._rules = rules
+        self._kept = kept
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
@@ -47,9 +50,18 @@ class Metrics(Collector):
         yield _labelled(
             "pda_lines", "What became of the lines", "result", self._ingest.counters().items()
         )
+        yield _labelled(
+            "pda_line_fates",
+            "Each line once",
+            "fate",
+            self._ingest.fates().items(),
+            GaugeMetricFamily,
+        )
         yield self._records()
         yield from self._written()
         yield from _sizes(self._sizes)
+        if self._kept is not None:
+            yield from _kept(self._kept)
         if self._rules is not None:
             yield from _rules(self._rules)
 
@@ -88,9 +100,13 @@ def _received(listeners: Mapping[str, Counters]) -> Iterator[Metric]:
 
 
 def _labelled(
-    name: str, text: str, label: str, values: Iterable[tuple[str, int]]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=[label])
+    name: str,
+    text: str,
+    label: str,
+    values: Iterable[tuple[str, int]],
+    kind: type[CounterMetricFamily | GaugeMetricFamily] = CounterMetricFamily,
+) -> Metric:
+    family = kind(name, text, labels=[label])
     for value, count in values:
         family.add_metric([value], count)
     return family
@@ -99,6 +115,18 @@ def _labelled(
 def _sizes(sizes: Mapping[str, int]) -> Iterator[Metric]:
     for name, value in sizes.items():
         yield GaugeMetricFamily(f"pda_{name.replace(' ', '_')}", name, value=value)
+
+
+def _kept(kept: Kept) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "pda_removed_entries", "Queue entries removed for their age", value=kept.removed
+    )
+    yield CounterMetricFamily(
+        "pda_removed_texts", "Replies and relays that nothing referred to", value=kept.texts
+    )
+    yield GaugeMetricFamily(
+        "pda_horizon_at", "Older lines are refused, us since the epoch; 0: none", value=kept.horizon
+    )
 
 
 def _rules(rules: RulesStatus) -> Iterator[Metric]:

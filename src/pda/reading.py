@@ -156,6 +156,7 @@ class FileReader:
         end = math.inf if self._wanted.until is None else self._wanted.until
         kept = [event for event in events if begin <= event.said.at <= end]
         self._left_out |= len(kept) < len(events)
+        self._pipeline.tally.left_out += len(events) - len(kept)
         self._beyond = bool(events) and min(event.said.at for event in events) > end + _DAY
         return kept
 

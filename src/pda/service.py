@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ import msgspec
 import trio
 from quart_trio import QuartTrio
 
-from pda import config, control, receive
+from pda import config, control, logs, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
@@ -28,9 +28,11 @@ from pda.listening import Listening, allow_descriptors
 from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.news import News
+from pda.notify import READY, STOPPING, Supervisor
 from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply
 from pda.prospects import ImportState
 from pda.reading import Wanted
+from pda.reload import reread
 from pda.rooms import Rooms, first_error, open_rooms
 from pda.rulebook import RuleBook
 from pda.serving import Serving
@@ -76,7 +78,8 @@ def web_settings(settings: config.Settings) -> WebSettings:
 class Service:
     """The running service; what the web and the control socket may ask of it."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, read: Callable[[], config.Settings] | None = None) -> None:
+        """`read` gives the settings as they are in their file now."""
         self.version = version("pda")
         self.started_at = self.restarted_at = time.time_ns() // 1000
         self.exit_status = 0
@@ -90,6 +93,9 @@ class Service:
         self._nursery: trio.Nursery | None = None
         self._reloading = trio.Lock()
         self._reloaded = trio.Event()
+        self._read = read
+        self._supervisor = Supervisor()
+        self._is_listening = False
 
     # --- what others may ask ------------------------------------------------------------------
 
@@ -115,6 +121,17 @@ class Service:
         refused = self._rooms.ingest.writer_state.refused
         return f"the database cannot be written: {refused}" if refused else ""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether lines are taken now."""
+        return self._is_listening and not self._stop.is_set() and not self.problem()
+
+    def _progress(self) -> object:
+        """None where nothing waits to be written; else what changes while something is."""
+        state = self._rooms.ingest.writer_state
+        busy = self._rooms.ingest.is_busy
+        return (state.works, state.commits, state.failures) if busy else None
+
     def resident_memory(self) -> int:
         """Octets."""
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
@@ -135,7 +152,8 @@ class Service:
         """In Prometheus' text format."""
         sizes = {name.replace("-", " "): size for name, size in self.sizes().items()}
         counters, ingest = self._listening.counters, self._rooms.ingest
-        return Metrics(counters, ingest, sizes, self.rules_status()).text()
+        kept = self._rooms.housekeeping.kept
+        return Metrics(counters, ingest, sizes, self.rules_status(), kept).text()
 
     def stop(self, *, restart: bool) -> None:
         """Begins the graceful stop."""
@@ -210,6 +228,7 @@ class Service:
             nursery.start_soon(self._keep_judged)
             nursery.start_soon(self._fetch_rules)
             nursery.start_soon(rooms.housekeeping.run, readers.call)
+            nursery.start_soon(self._supervisor.keep_informed, self._progress)
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
@@ -222,7 +241,10 @@ class Service:
                     await self._start_listeners(ingest)
                     nursery.start_soon(self._catch_up.while_listening)
                     log.info("pda %s is ready", self.version)
+                    self._is_listening = True
+                    self._supervisor.tell(READY)
                 await self._stop.wait()
+                self._supervisor.tell(STOPPING)
                 log.info("stopping: what was received is being stored")
                 rooms.ingest.closing()
             self.news.close()
@@ -257,10 +279,26 @@ class Service:
             else:
                 log.info("%s has its certificate read again", name)
 
+    def _reload_settings(self) -> None:
+        """Those that can take effect at once do; a mistake leaves all as they are."""
+        if self._read is None:
+            return
+        try:
+            changed = reread(self._rooms.settings, self._read())
+        except config.ConfigError as error:
+            log.error("the settings in force stay: %s", error)
+            return
+        self._rooms.settings = changed.settings
+        self._rooms.housekeeping.settings = changed.settings.retention
+        self._rooms.housekeeping.wake()
+        logs.adjust(changed.settings.log)
+        log.info("settings were read again; %s", changed)
+
     async def _obey(self, nursery: trio.Nursery, signals: AsyncIterator[int]) -> None:
         async for number in signals:
             if number == signal.SIGHUP:
                 self._reload_certificates()
+                self._reload_settings()
                 nursery.start_soon(self.reload_rules)  # a stop does not wait for a slow server
             else:
                 self.stop(restart=False)
@@ -333,6 +371,7 @@ class Service:
             "http": self._serving.addresses,
             "listeners": self.listeners(),
             "lines": self._rooms.ingest.counters(),
+            "fates": self._rooms.ingest.fates(),
             "unknown_shapes": self._rooms.pipeline.tally.shapes,
             "sizes": self.sizes(),
             "rules": self.rules_status(),
@@ -340,13 +379,16 @@ class Service:
         }
 
 
-def run(settings: config.Settings) -> int:
-    """Serves until stopped; the exit status. Raises `ConfigError` and `StoreError`."""
+def run(settings: config.Settings, read: Callable[[], config.Settings] | None = None) -> int:
+    """Serves until stopped; the exit status. Raises `ConfigError` and `StoreError`.
+
+    `read` is for SIGHUP: the settings as they are then.
+    """
 
     async def main() -> int:
         # Until all is closed: a second signal must not kill what the first one stops.
         with trio.open_signal_receiver(*_SIGNALS) as signals, open_rooms(settings) as rooms:
-            return await Service(rooms).run(signals)
+            return await Service(rooms, read).run(signals)
 
     tune()
     allow_descriptors(settings.receive)

@@ -50,6 +50,7 @@ class RunningService:
     restarted_at: int = STARTED_AT
     last_line_at: int = 0
     trouble: str = ""
+    is_ready: bool = True
     importing: list[RunningImport] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     rulebook: RuleBook = field(default_factory=partial(RuleBook, RuleSettings()))

@@ -71,6 +71,7 @@ async def test_a_client_sees_nothing_of_others(tmp_path: Path) -> None:
 async def test_health(tmp_path: Path) -> None:
     with web(tmp_path) as app:
         assert await app.text("/healthz") == "ok\n"
+        assert await app.text("/readyz") == "ready\n"
         app.service.trouble = "the disk of /srv is full"
         response = await app.get("/healthz")
         assert response.status_code == 503

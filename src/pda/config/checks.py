@@ -61,6 +61,7 @@ def semantic_mistakes(settings: Settings) -> list[str]:
         ("suppressions.soft_messages", settings.suppressions.soft_messages, 0),
         ("suppressions.soft_days", settings.suppressions.soft_days, 0),
         ("http.timeout_s", settings.http.timeout_s, 0.1),
+        ("log.slow_ms", settings.log.slow_ms, 0),
         ("retention.days", settings.retention.days, 0),
         ("retention.max_bytes", settings.retention.max_bytes, 0),
     ):

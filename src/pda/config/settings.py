@@ -168,6 +168,8 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[log]`"""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    slow_ms: float = 0.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

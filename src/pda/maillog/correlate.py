@@ -69,6 +69,8 @@ class Correlator:
         self._entries = Memory(limit, self.revived)
         self._touched: list[Touched] = []
         self._links = Links(self._entries)
+        self.new_lines = 0
+        """Lines that said what was not known before."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -89,8 +91,10 @@ class Correlator:
             lives = self._entries.take(key)
             if lives is None:
                 lives = self.revived(stored[key]) if key in stored else []
+            known = _size(lives)
             lives, changed = self._absorb(one, lives)
             self._entries.put(key, lives)
+            self.new_lines += _size(lives) - known
             changes += changed
         return changes
 
@@ -263,6 +267,11 @@ class Correlator:
             if id(life) not in kept
         ]
         return result, changes
+
+
+def _size(lives: Iterable[Life]) -> int:
+    """How many different lines these lives are made of."""
+    return sum(len(life.facts) + len(life.attempts) for life in lives)
 
 
 def _vacated(life: Life, added: int) -> Change:

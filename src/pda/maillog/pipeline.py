@@ -76,6 +76,7 @@ _IPV4 = re.compile(r"[\d.]+")
 
 
 _UNREAD = ("headerless", "incomplete", "failed")
+_COUNTED = ("records", "at_the_door", "ignored", "unknown", "repeats", "left_out", *_UNREAD)
 
 
 class Tally(msgspec.Struct):
@@ -92,6 +93,10 @@ class Tally(msgspec.Struct):
     """Cut off at the end of a stream."""
     failed: int = 0
     """That this program failed at: a mistake of its own."""
+    repeats: int = 0
+    """Further lines that one of the records stands for: `message repeated N times`."""
+    left_out: int = 0
+    """Of the lines about a queue entry, those that an import was not asked for."""
     kinds: dict[tuple[str, str], int] = msgspec.field(default_factory=Counter)
     """By program and kind of record."""
     shapes: dict[str, int] = {}
@@ -111,7 +116,7 @@ class Tally(msgspec.Struct):
 
     def add(self, other: Tally) -> None:
         """Counts what another one has counted."""
-        for name in ("records", "at_the_door", "ignored", "unknown", *_UNREAD):
+        for name in _COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for kind, count in other.kinds.items():
             self.kinds[kind] += count
@@ -287,6 +292,7 @@ class Source:
             # The one before was written out; of the others only the number is known.
             at, grade = at // 1_000_000 * 1_000_000, grade & ~SUBSECOND
             first, copies = 1, min(header.repeat, _MOST_REPEATS)
+            self._pipeline.tally.repeats += copies - 1
         if self._seen is not None:
             first = self._occurrences((host, queue_id, digest), at, copies)
         return [

@@ -42,6 +42,8 @@ WHERE entry_id > ? AND entry_id <= ? AND status <> 'sent'
 class Correlates(Protocol):
     """What the writer asks of whoever knows what lines mean together."""
 
+    new_lines: int
+
     def missing(self, told: Iterable[Told]) -> set[EntryKey]: ...
     def add(self, told: Iterable[Told], stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
     def wanted(self) -> Wanted: ...
@@ -70,6 +72,11 @@ class Writer:
     def last_entry(self) -> int:
         """The row of the newest queue entry."""
         return self._rows.last_entry
+
+    @property
+    def new_lines(self) -> int:
+        """Lines so far that said what was not known before."""
+        return self._correlator.new_lines
 
     def prepare(self, told: Sequence[Told]) -> Batch:
         """Works out what this changes. Each batch is to be committed, in this order.

@@ -100,6 +100,7 @@ class Api:
     def register(self, app: Quart) -> None:
         """Takes the paths that are no part of `/api/v1`."""
         app.add_url_rule("/healthz", "healthz", self.healthz)
+        app.add_url_rule("/readyz", "readyz", self.readyz)
         app.add_url_rule("/metrics", "metrics", self.metrics)
 
     @Operation("GET", "/api/v1/status")
@@ -135,6 +136,12 @@ class Api:
         if problem:
             log.warning("not healthy: %s", problem)
         status, text = (503, "not ok\n") if problem else (200, "ok\n")
+        return Response(text, status, content_type="text/plain; charset=utf-8")
+
+    async def readyz(self) -> Response:
+        """Whether lines are taken now; everybody may ask."""
+        ready = self._site.service.is_ready
+        status, text = (200, "ready\n") if ready else (503, "not ready\n")
         return Response(text, status, content_type="text/plain; charset=utf-8")
 
     async def metrics(self) -> Response:

@@ -12,6 +12,7 @@ from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 import trio
 
+from pda.slow import slow
 from pda.store.database import Connection
 from pda.store.readers import Readers
 
@@ -42,7 +43,10 @@ class Asker:
 
         What it makes of the rows belongs into it too: a long list would hold up the event loop.
         """
-        running = _Running(lambda connection: question(connection, *args, **kwargs))
+        running = _Running(
+            getattr(question, "__qualname__", "of a request"),
+            lambda connection: question(connection, *args, **kwargs),
+        )
         with trio.move_on_after(self._timeout):
             try:
                 return await trio.to_thread.run_sync(
@@ -72,7 +76,8 @@ class Asker:
 class _Running(Generic[_T]):
     """A question that can be interrupted while, and only while, it has the connection."""
 
-    def __init__(self, question: Callable[[Connection], _T]) -> None:
+    def __init__(self, name: str, question: Callable[[Connection], _T]) -> None:
+        self._name = name
         self._question = question
         self._lock = Lock()
         self._connection: Connection | None = None
@@ -84,7 +89,8 @@ class _Running(Generic[_T]):
             if self._unwanted:
                 raise TooSlow
         try:
-            return self._question(connection)
+            with slow(f"the question {self._name}"):
+                return self._question(connection)
         finally:
             with self._lock:
                 self._connection = None

@@ -34,6 +34,7 @@ class Gate:
         self._open = {
             "/metrics": networks_of(settings.metrics),
             "/healthz": networks_of(settings.healthz),
+            "/readyz": networks_of(settings.healthz),
         }
 
     async def enter(self) -> None:
@@ -45,7 +46,7 @@ class Gate:
         named = is_allowed_host(request.headers.get("Host", ""), self._hosts)
         if BUSY in request.scope:
             raise Refused(503, "too many requests at a time: try again", {"Retry-After": "1"})
-        if request.path == "/healthz" and self._is_open(forwarded=forwarded):
+        if request.path in {"/healthz", "/readyz"} and self._is_open(forwarded=forwarded):
             return
         if self._only_hosts and not named:
             raise _MISDIRECTED

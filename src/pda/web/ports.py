@@ -131,6 +131,10 @@ class Service(Protocol):
     def problem(self) -> str:
         """Why it cannot do its work now (disk full …), in a sentence; empty when all is well."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether lines are taken now."""
+
     def resident_memory(self) -> int:
         """Octets."""
 
@@ -192,7 +196,7 @@ class Settings:
     metrics: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     """Networks to which `/metrics` is open without log-in."""
     healthz: tuple[str, ...] = ("0.0.0.0/0", "::/0")
-    """The same for `/healthz`."""
+    """The same for `/healthz` and `/readyz`."""
     most_requests: int = 250
     """Requests that are answered at a time."""
     suppressions: Thresholds = field(default_factory=Thresholds)

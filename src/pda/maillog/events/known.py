@@ -223,7 +223,7 @@ class Facts:
         self._by_key: dict[FactKey, Fact] | None = None if octets else {}
 
     def __len__(self) -> int:
-        return len(self._opened())
+        return packed_length(self._octets) if self._octets else len(self._opened())
 
     def add(self, fact: Fact) -> None:
         """Adds a fact, in the place of one with the same key."""
@@ -324,6 +324,13 @@ class Change(msgspec.Struct, frozen=True):
 _encode = msgspec.msgpack.Encoder().encode
 unpack_facts = msgspec.msgpack.Decoder(list[Fact]).decode
 """Facts out of octets."""
+
+
+def packed_length(octets: bytes) -> int:
+    """How many facts are packed: the head of a MessagePack array says it."""
+    if octets[0] < 0xDC:
+        return octets[0] & 0x0F
+    return int.from_bytes(octets[1 : 3 if octets[0] == 0xDC else 5], "big")
 
 
 def pack_facts(facts: Iterable[Fact]) -> bytes:
