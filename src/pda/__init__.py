@@ -46,7 +46,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       queries/ verdicts.py   one function per question: filters, pages, lists, stories, statistics
       imports.py            which log files were read, and how far
       edits.py audit.py     what somebody asks to be changed, and the account of it
-      accounts.py           users, tokens, sessions
+      accounts.py sessions.py  users and tokens; browsers in which somebody has logged in
       removal.py retention.py erasure.py  what is too old, who was erased; what is refused for it
       upkeep.py             the database as a whole: check, backup, restore, another key
       bounced.py suppressions.py   evidence against addresses, and advice
@@ -56,6 +56,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       app.py                the application
       connection.py proxies.py   a request as it comes in, and as a proxy's client made it
       gate.py origin.py networks.py   what it passes first
+      sessions.py cookie.py the log-in of browsers
       auth.py logins.py passwords.py throttle.py   who may ask; what a wrong password costs
       asking.py errors.py   questions to the store from Trio; what cannot be served
       editing.py            edits that are asked for over HTTP, on their way to the writer

@@ -69,6 +69,8 @@ def web_settings(settings: config.Settings) -> WebSettings:
         prefix=settings.http.prefix,
         metrics=settings.http.metrics,
         healthz=settings.http.healthz,
+        session_idle=settings.http.session_idle_s,
+        session_longest=settings.http.session_s,
         most_requests=settings.http.max_requests,
         suppressions=Thresholds(*msgspec.structs.astuple(settings.suppressions)),
         log_file=Path(settings.backfill.directory) / "mail.log",

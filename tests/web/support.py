@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,11 +99,11 @@ class RunningService:
         if self.trouble:
             raise DatabaseError(self.trouble)
         assert self.store is not None
-        return self.store.make(edit, by)
+        return self.store.make(edit, by, time.time_ns() // 1000)
 
     def soon(self, edit: Edit[object], by: Author) -> None:
         if self.store is not None and not self.trouble:
-            self.store.make(edit, by)
+            self.store.make(edit, by, time.time_ns() // 1000)
 
     async def reload_rules(self) -> str:
         self.asked.append("reload")

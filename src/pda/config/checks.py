@@ -60,6 +60,8 @@ def semantic_mistakes(settings: Settings) -> list[str]:
         ("suppressions.hard_messages", settings.suppressions.hard_messages, 0),
         ("suppressions.soft_messages", settings.suppressions.soft_messages, 0),
         ("suppressions.soft_days", settings.suppressions.soft_days, 0),
+        ("http.session_idle_s", settings.http.session_idle_s, 1),
+        ("http.session_s", settings.http.session_s, 1),
         ("http.timeout_s", settings.http.timeout_s, 0.1),
         ("log.slow_ms", settings.log.slow_ms, 0),
         ("retention.days", settings.retention.days, 0),

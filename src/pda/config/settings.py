@@ -77,6 +77,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hosts: tuple[str, ...] = ()
     timeout_s: float = 100.0
     max_requests: int = 250
+    session_idle_s: float = 43_200.0
+    session_s: float = 604_800.0
     proxies: tuple[str, ...] = ()
     prefix: str = ""
     metrics: tuple[str, ...] = ("127.0.0.0/8", "::1/128")

@@ -1,4 +1,4 @@
-"""Who may ask: users, tokens, and the sessions of browsers.
+"""Who may ask: users and tokens.
 
 Owns these tables and their edits. Of a password an argon2 hash is kept. A token and the id of a
 session are 256 random bits: nobody can guess one, so a plain SHA-256 is kept of them, which tells
@@ -14,6 +14,7 @@ from hashlib import sha256
 
 import msgspec
 
+from pda.store import sessions
 from pda.store.audit import Deed
 from pda.store.database import Connection
 from pda.store.edits import NotThereError
@@ -27,13 +28,6 @@ CREATE TABLE token (
     expires_at INTEGER NOT NULL, used_at INTEGER NOT NULL
 )
 """,
-    """
-CREATE TABLE session (
-    hash BLOB PRIMARY KEY, user_name TEXT NOT NULL, created_at INTEGER NOT NULL,
-    seen_at INTEGER NOT NULL
-) WITHOUT ROWID
-""",
-    "CREATE INDEX session_user ON session (user_name)",
 )
 
 
@@ -65,7 +59,7 @@ class PutUser(msgspec.Struct, frozen=True, tag="put-user"):
 
     def write(self, connection: Connection, at: int) -> bool:
         """Whether the user is new."""
-        _end_sessions(connection, self.name)
+        sessions.end_all(connection, self.name)
         known = connection.execute("SELECT 1 FROM user WHERE name = ?", (self.name,)).fetchone()
         connection.execute(
             "INSERT OR REPLACE INTO user VALUES (?, ?, ?, ?, ?)",
@@ -86,7 +80,7 @@ class RemoveUser(msgspec.Struct, frozen=True, tag="remove-user"):
 
     def write(self, connection: Connection, at: int) -> None:  # noqa: ARG002
         """Raises `NotThereError`."""
-        _end_sessions(connection, self.name)
+        sessions.end_all(connection, self.name)
         found = connection.execute("DELETE FROM user WHERE name = ? RETURNING 1", (self.name,))
         if not found.fetchall():
             raise NotThereError(f"there is no user {self.name!r}")
@@ -187,7 +181,3 @@ class UseToken(msgspec.Struct, frozen=True):
 
 def _granted(role: str, client_id: str) -> str:
     return f"role {role}" + (f" of client {client_id}" if client_id else "")
-
-
-def _end_sessions(connection: Connection, user_name: str) -> None:
-    connection.execute("DELETE FROM session WHERE user_name = ?", (user_name,))

@@ -23,6 +23,7 @@ from pda.web import (
     original_api,
     pages,
     rules_api,
+    sessions,
     suppressions,
 )
 from pda.web.asking import Asker, TooSlow
@@ -68,7 +69,8 @@ def create_app(site: Site) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY
     app.config["PDA_VERSION"] = site.service.version
     asker = Asker(site.readers, site.settings.request_timeout)
-    app.before_request(Gate(site.settings, Guard(asker, site.service)).enter)
+    guard = Guard(site, asker)
+    app.before_request(Gate(site.settings, guard).enter)
     app.after_request(_complete)
     app.register_error_handler(Exception, _failed)
     original_api.OriginalApi(site, asker).register(app)
@@ -82,6 +84,7 @@ def create_app(site: Site) -> QuartTrio:
     router.add("Access", access_api.AccessApi(asker))
     router.add("Erasure", erasure_api.ErasureApi(asker, Editor(site.service)))
     openapi.Description(router, site.service.version).register()
+    sessions.Sessions(site, guard).register(app)
     pages.register(app, site, asker)
     return app
 

@@ -1,4 +1,4 @@
-"""Who asks: HTTP Basic, bearer tokens, and what a principal may see.
+"""Who asks: HTTP Basic, bearer tokens, sessions, and what a principal may see.
 
 Owns who is let in as whom. Without any user only this machine is served without log-in. Knows no
 page and no interface; what a wrong password costs is in `logins`.
@@ -15,22 +15,27 @@ from typing import Final, Literal
 
 import trio
 
-from pda.store import accounts
+from pda.store import accounts, sessions
 from pda.store.accounts import TokenRow, UserRow, UseToken, secret_hash
 from pda.store.audit import Author
 from pda.store.database import Connection
+from pda.store.sessions import SeeSession, SessionRow
 from pda.web.asking import Asker
 from pda.web.errors import Refused
 from pda.web.logins import Logins
 from pda.web.networks import is_loopback
 from pda.web.passwords import MOST_PASSWORD
-from pda.web.ports import Service
+from pda.web.ports import Site
 
 ROLES: Final = ("admin", "reader", "client")
 MOST_NAME: Final = 256
 """Octets in UTF-8."""
 _FRESH_S = 1.0
 _USE_NOTED_S = 3600.0
+_SEEN_NOTED_S = 300.0
+_WRONG: Final = "user name or password are wrong"
+BEARER: Final = 'Bearer realm="pda"'
+"""A challenge at which no browser opens a window of its own."""
 
 
 NOBODY: Final = "\0"
@@ -72,6 +77,20 @@ LOCAL: Final = Principal("", "admin", kind="machine")
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """What a request says of who asks."""
+
+    peer: str | None
+    """The address it comes from."""
+    forwarded: bool = False
+    """Whether it was handed on for somebody else."""
+    authorization: str | None = None
+    """The header."""
+    session: str = ""
+    """What the cookie says."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     """Who may ask, as the store had it a moment ago."""
 
@@ -82,41 +101,63 @@ class _Known:
 class Guard:
     """Decides who may come in."""
 
-    def __init__(self, asker: Asker, service: Service) -> None:
+    def __init__(self, site: Site, asker: Asker) -> None:
         self._asker = asker
-        self._service = service
-        self._logins = Logins(service)
+        self._service = site.service
+        self._settings = site.settings
+        self._logins = Logins(site.service)
         self._known = _Known()
         self._known_until = -math.inf
         self._use_noted: dict[int, float] = {}
 
-    async def admit(
-        self, peer: str | None, authorization: str | None, *, forwarded: bool = False
-    ) -> Principal:
-        """Who asks from `peer` with this Authorization header; raises `Refused`.
-
-        `forwarded`: the request says that it was handed on for somebody else.
-        """
-        known = await self._accounts()
+    async def admit(self, asking: Asking) -> Principal:
+        """Who asks; raises `Refused`."""
+        known, authorization = await self._accounts(), asking.authorization
         if authorization and authorization[:7].lower() == "bearer ":
-            return self._bearer(known, authorization[7:].strip(), peer or "")
+            return self._bearer(known, authorization[7:].strip(), asking.peer or "")
         if not known.users:
-            return _local(peer, forwarded=forwarded)
-        return await self._basic(known, authorization, peer or "")
+            return _local(asking)
+        if asking.session and authorization is None:
+            return principal(await self._of_session(known, asking.session))
+        return principal(await self.prove(*credentials(authorization), asking.peer or ""))
 
-    async def _basic(self, known: _Known, authorization: str | None, peer: str) -> Principal:
-        name, password = credentials(authorization)
-        user = known.users.get(name)
-        right = await self._logins.try_password(name, password, user, peer)
-        if not right or user is None:
-            raise unauthorised("user name or password are wrong")
-        return principal(user)
+    async def has_users(self) -> bool:
+        """Whether there is anybody to log in as."""
+        return bool((await self._accounts()).users)
+
+    async def prove(self, name: str, password: str, peer: str) -> UserRow:
+        """The user whose password this is; raises `Refused`."""
+        if len(name.encode("utf-8", "replace")) > MOST_NAME:
+            raise unauthorised(_WRONG)
+        if len(password.encode("utf-8", "replace")) > MOST_PASSWORD:
+            raise unauthorised(_WRONG)
+        user = (await self._accounts()).users.get(name)
+        if not await self._logins.try_password(name, password, user, peer) or user is None:
+            raise unauthorised(_WRONG)
+        return user
+
+    async def _of_session(self, known: _Known, secret: str) -> UserRow:
+        hashed, now = secret_hash(secret), time.time_ns() // 1000
+        found = await self._asker.ask(sessions.session, hashed)
+        user = known.users.get(found.user_name) if found else None
+        if found is None or user is None or self._has_ended(found, now):
+            raise unauthorised("your session has ended: log in again")
+        if now - found.seen_at >= min(_SEEN_NOTED_S, self._settings.session_idle / 10) * 1e6:
+            self._service.soon(SeeSession(hashed), Author("pda"))
+        return user
+
+    def _has_ended(self, found: SessionRow, now: int) -> bool:
+        idle, longest = self._settings.session_idle, self._settings.session_longest
+        return now - found.seen_at > idle * 1e6 or now - found.created_at > longest * 1e6
 
     def _bearer(self, known: _Known, secret: str, peer: str) -> Principal:
         token = known.tokens.get(secret_hash(secret))
         if token is None or 0 < token.expires_at <= time.time_ns() // 1000:
             self._logins.refuse_token(peer)
-            raise Refused(401, "there is no such token, or it has ended", _BEARER)
+            challenge = f'{BEARER}, error="invalid_token"'
+            raise Refused(
+                401, "there is no such token, or it has ended", {"WWW-Authenticate": challenge}
+            )
         self._note_use(token)
         return principal(token)
 
@@ -145,8 +186,8 @@ def credentials(authorization: str | None) -> tuple[str, str]:
     except (Base64Error, ValueError):
         raise unauthorised("the Authorization header is damaged") from None
     name, colon, password = raw.partition(b":")
-    if not colon or len(name) > MOST_NAME or len(password) > MOST_PASSWORD:
-        raise unauthorised("user name or password are wrong")
+    if not colon:
+        raise unauthorised(_WRONG)
     return name.decode("utf-8", "replace"), password.decode("utf-8", "replace")
 
 
@@ -164,7 +205,6 @@ def principal(row: UserRow | TokenRow) -> Principal:
 
 
 _BASIC: Final = {"WWW-Authenticate": 'Basic realm="pda", charset="UTF-8"'}
-_BEARER: Final = {"WWW-Authenticate": 'Bearer realm="pda", error="invalid_token"'}
 
 
 def unauthorised(sentence: str) -> Refused:
@@ -172,8 +212,8 @@ def unauthorised(sentence: str) -> Refused:
     return Refused(401, sentence, _BASIC)
 
 
-def _local(peer: str | None, *, forwarded: bool) -> Principal:
-    if is_loopback(peer) and not forwarded:
+def _local(asking: Asking) -> Principal:
+    if is_loopback(asking.peer) and not asking.forwarded:
         return LOCAL
     raise Refused(
         403, "no user is configured, so only this machine is served: make one with `pda user add`"

@@ -9,17 +9,21 @@ from __future__ import annotations
 import time
 from ipaddress import ip_address
 from typing import Final
+from urllib.parse import quote
 
-from quart import g, request
+from quart import Response, g, request
 
-from pda.web.auth import LOCAL, Guard
+from pda.web import cookie
+from pda.web.auth import BEARER, LOCAL, Asking, Guard
 from pda.web.connection import BUSY
 from pda.web.errors import Refused
 from pda.web.networks import address_of, networks_of, within
-from pda.web.origin import SAFE_METHODS, same_origin
+from pda.web.origin import SAFE_METHODS, same_origin, says_origin
 from pda.web.ports import Settings
 from pda.web.proxies import BELIEVED, is_forwarded
 
+LOGIN: Final = "/login"
+_INTERFACES: Final = ("/api/", "/agent-", "/metrics", "/healthz", "/readyz", "/openapi.json")
 _FILES: Final = "/static/"
 """Style sheets and the like: they say nothing, and the log-in page needs them."""
 
@@ -37,39 +41,77 @@ class Gate:
             "/readyz": networks_of(settings.healthz),
         }
 
-    async def enter(self) -> None:
-        """Raises `Refused`."""
+    async def enter(self) -> Response | None:
+        """None, or the way to the log-in; raises `Refused`."""
         g.began = time.time()
         g.principal = None
-        g.peer = peer = _peer()
+        g.session = False
+        g.peer = peer()
         forwarded = is_forwarded(request.headers)
         named = is_allowed_host(request.headers.get("Host", ""), self._hosts)
         if BUSY in request.scope:
             raise Refused(503, "too many requests at a time: try again", {"Retry-After": "1"})
         if request.path in {"/healthz", "/readyz"} and self._is_open(forwarded=forwarded):
-            return
+            return None
         if self._only_hosts and not named:
             raise _MISDIRECTED
-        if request.method not in SAFE_METHODS and not same_origin(
-            request.headers, request.host_url
-        ):
-            raise Refused(403, "this cannot be asked for from another site")
-        if request.path.startswith(_FILES) or (named and self._is_open(forwarded=forwarded)):
-            return
-        authorization = request.headers.get("Authorization")
-        g.principal = await self._guard.admit(peer, authorization, forwarded=forwarded)
+        session = cookie.session_id() if "Authorization" not in request.headers else ""
+        _refuse_other_sites(with_cookie=bool(session))
+        if _is_for_all() or (named and self._is_open(forwarded=forwarded)):
+            return None
+        asking = Asking(g.peer, forwarded, request.headers.get("Authorization"), session)
+        try:
+            g.principal = await self._guard.admit(asking)
+        except Refused as refused:
+            if refused.status != 401 or asking.authorization is not None:
+                raise
+            return _to_login(refused)
+        g.session = bool(session) and g.principal.kind == "user"
         # Where a password is asked for, a browser has none for a stranger's name.
         if g.principal == LOCAL and not named:
             raise _MISDIRECTED
+        return None
 
     def _is_open(self, *, forwarded: bool) -> bool:
         """Whether this path is open to whoever asks; behind an unnamed proxy that is not known."""
         if request.path not in self._open or (forwarded and BELIEVED not in request.scope):
             return False
-        return within(address_of(_peer()), self._open[request.path])
+        return within(address_of(peer()), self._open[request.path])
 
 
 _MISDIRECTED: Final = Refused(421, "this host name is not served here: [http] hosts")
+
+
+def _is_for_all() -> bool:
+    return request.path == LOGIN or request.path.startswith(_FILES)
+
+
+def _refuse_other_sites(*, with_cookie: bool) -> None:
+    """A program does not say where it asks, but a browser does; only browsers have cookies."""
+    if request.method in SAFE_METHODS:
+        return
+    says = says_origin(request.headers) or not with_cookie
+    if not (says and same_origin(request.headers, request.host_url)):
+        raise Refused(403, "this cannot be asked for from another site")
+
+
+def _to_login(refused: Refused) -> Response:
+    """A page leads to the form; scripts get an answer at which no window of the browser's opens."""
+    page = not request.path.startswith(_INTERFACES)
+    if page and "text/html" in request.headers.get("Accept", ""):
+        where = f"{request.root_path}{LOGIN}?next={quote(_asked(), safe='/')}"
+        return Response("", 303, {"Location": where})
+    if request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate" or cookie.session_id():
+        raise Refused(401, refused.sentence, {"WWW-Authenticate": BEARER})
+    raise refused
+
+
+def _asked() -> str:
+    """Path and query as they were sent; the first page instead of what cannot be asked again."""
+    if request.method not in SAFE_METHODS:
+        return "/"
+    raw, query = bytes(request.scope["raw_path"]), request.query_string
+    return (raw + b"?" + query if query else raw).decode("latin-1")
 
 
 def is_allowed_host(host: str, names: set[str]) -> bool:
@@ -89,6 +131,7 @@ def is_allowed_host(host: str, names: set[str]) -> bool:
     return True
 
 
-def _peer() -> str | None:
+def peer() -> str | None:
+    """Where the current request comes from."""
     client = request.scope.get("client")
     return client[0] if client else None

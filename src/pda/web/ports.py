@@ -197,6 +197,10 @@ class Settings:
     """Networks to which `/metrics` is open without log-in."""
     healthz: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     """The same for `/healthz` and `/readyz`."""
+    session_idle: float = 43_200.0
+    """Seconds without a request after which a browser has to log in again."""
+    session_longest: float = 604_800.0
+    """Seconds after which it has to in any case."""
     most_requests: int = 250
     """Requests that are answered at a time."""
     suppressions: Thresholds = field(default_factory=Thresholds)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pda.store import accounts, audit
+from pda.store import accounts, audit, sessions
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -15,5 +15,5 @@ if TYPE_CHECKING:
 
 def migrate(database: Database) -> None:
     """Adds the tables."""
-    for statement in (audit.TABLE, *accounts.TABLES):
+    for statement in (audit.TABLE, *accounts.TABLES, *sessions.TABLES):
         database.execute(statement)
