@@ -61,6 +61,7 @@ def every_metric(folder: Path) -> set[str]:
 
     ingest = Ingest(Pipeline(RULES), Store(folder).writer, config.zone)
     ingest.pipeline.tally.kinds["smtp", "delivery"] += 1
+    ingest.pipeline.tally.note_lost("mx1", 1)
     sizes = dict.fromkeys(("database octets", "write-ahead log octets", "open entries",
                            "resident memory octets"), 1)  # fmt: skip
     named = {name.replace("-", " "): size for name, size in sizes.items()}

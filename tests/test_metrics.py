@@ -95,6 +95,24 @@ def test_each_line_has_one_fate(tmp_path: Path) -> None:
     assert found["pda_line_fates", "known"] == now["known"]
 
 
+def test_lines_that_were_lost_before(ingest: Ingest) -> None:
+    source = ingest.pipeline.source()
+    for n in range(3):
+        lost = f"2026-03-10T10:00:0{n}Z mx1.example rsyslogd: imuxsock lost 5 messages from pid 7 due to rate-limiting"
+        source.read([lost.encode()], NOW)
+    source.read(
+        [
+            f"2026-03-10T10:00:00Z h{n} rsyslogd: 1 messages lost due to rate-limiting".encode()
+            for n in range(2000)
+        ],
+        NOW,
+    )
+    found = samples(Metrics({}, ingest, {}))
+    assert found["pda_lost_before_total", "mx1"] == 15
+    assert sum(name == "pda_lost_before_total" for name, _ in found) == 1000
+    assert ingest.counters()["ignored"] == 2003
+
+
 def test_names_from_a_hostile_log_make_no_new_series(ingest: Ingest) -> None:
     tags = ['a"}1\\n\x1b{x="é,\\xff', *[f"smtp{n}" for n in range(50)]]
     texts = [f"2026-03-10T10:00:00Z mx1 postfix/{tag}[1]: what?".encode() for tag in tags]

@@ -48,6 +48,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       edits.py audit.py     what somebody asks to be changed, and the account of it
       accounts.py sessions.py  users and tokens; browsers in which somebody has logged in
       removal.py retention.py erasure.py  what is too old, who was erased; what is refused for it
+      coverage.py           what the log should have said and did not
       upkeep.py             the database as a whole: check, backup, restore, another key
       bounced.py suppressions.py   evidence against addresses, and advice
       addresses.py          what is known of many addresses or messages at a time
@@ -64,7 +65,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       suppressions.py       what is known of addresses, and advised
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
-      api.py lists.py rules_api.py erasure_api.py access_api.py  /api/v1, /healthz, /metrics
+      api.py lists.py rules_api.py access_api.py  /api/v1, /healthz, /metrics
+      coverage_api.py erasure_api.py   what is missing; who was erased
         routes.py values.py   how a route of it is declared: types, validation, who may ask
         formats.py            its rows as JSON, NDJSON and CSV
         openapi.py problems.py  its description from the declarations; the shape of its errors

@@ -57,6 +57,12 @@ class Metrics(Collector):
             self._ingest.fates().items(),
             GaugeMetricFamily,
         )
+        yield _labelled(
+            "pda_lost_before",
+            "Lines that a mail host's syslog daemon says it has lost",
+            "host",
+            self._ingest.pipeline.tally.lost_before.copy().items(),
+        )
         yield self._records()
         yield from self._written()
         yield from _sizes(self._sizes)

@@ -197,6 +197,10 @@ def status(values: Mapping[str, Any]) -> None:
             done = f"{one['octets']} of {one['size']} octets, " if one["size"] else ""
             click.echo(f"importing {plain(one['name'])}: {done}{one['lines']} lines")
     click.echo("lines: " + ", ".join(f"{n} {name}" for name, n in values["lines"].items()))
+    fates = ", ".join(f"{n} {name}" for name, n in values["fates"].items() if n)
+    click.echo(f"each line once: {fates or 'none yet'}")
+    for host, lines in values["lost_before"].items():
+        click.echo(f"LOST before they were sent: {lines} lines of {plain(host)}")
     _rules(values["rules"])
     click.echo("sizes: " + ", ".join(f"{name} {size}" for name, size in values["sizes"].items()))
 

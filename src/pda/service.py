@@ -45,7 +45,7 @@ from pda.store.suppressions import Thresholds
 from pda.tls import TlsError
 from pda.tuning import tune
 from pda.web.app import create_app
-from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Site
+from pda.web.ports import ListenerStatus, Reception, RulesStatus, RunningImport, Site
 from pda.web.ports import Settings as WebSettings
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,12 @@ class Service:
             for state in self._rooms.importer.states
             if not state.finished
         ]
+
+    def reception(self) -> Reception:
+        """What became of all lines, and what never came."""
+        drops = sum(one.kernel_drops for one in self._listening.counters.values())
+        lost = self._rooms.pipeline.tally.lost_before
+        return Reception(self._rooms.ingest.fates(), drops, dict(lost))
 
     def problem(self) -> str:
         """Why the service cannot do its work now."""
@@ -374,6 +380,7 @@ class Service:
             "listeners": self.listeners(),
             "lines": self._rooms.ingest.counters(),
             "fates": self._rooms.ingest.fates(),
+            "lost_before": self._rooms.pipeline.tally.lost_before,
             "unknown_shapes": self._rooms.pipeline.tally.shapes,
             "sizes": self.sizes(),
             "rules": self.rules_status(),

@@ -83,6 +83,34 @@ def test_golden_lines(text: str, expected: dict[str, object]) -> None:
     assert found | expected == found
 
 
+@pytest.mark.parametrize(
+    ("program", "text", "lines"),
+    [
+        ("rsyslogd", "imjournal: 4711 messages lost due to rate-limiting (20000 allowed within 600"
+         " seconds)", 4711),
+        ("rsyslogd-2177", "imuxsock lost 49 messages from pid 32740 due to rate-limiting", 49),
+        ("rsyslogd", "imuxsock[pid 42]: 7 messages lost due to rate-limiting (5 allowed within 3"
+         " seconds) [v8.2302.0]", 7),
+        ("systemd-journald", "Suppressed 1234 messages from system-postfix.slice", 1234),
+        ("systemd-journald", "Forwarding to syslog missed 12 messages.", 12),
+    ],
+)  # fmt: skip
+def test_lines_that_were_lost_before_anybody_could_send_them(
+    program: str, text: str, lines: int
+) -> None:
+    assert read(text, program, "") == {"kind": "lines-lost", "queue_id": "", "lines": lines}
+    # Postfix's programs, and whoever writes into their lines, cannot say so.
+    assert read(text, "smtpd")["kind"] != "lines-lost"
+    assert read(text, "dovecot", "")["kind"] == "ignored"
+
+
+@pytest.mark.parametrize(
+    "text", ["Suppressed 9 messages from nginx.service", "9 messages lost", "x" * 9000]
+)
+def test_what_loggers_say_besides(text: str) -> None:
+    assert read(text, "rsyslogd", "")["kind"] == "ignored"
+
+
 def test_what_is_not_postfix_is_ignored() -> None:
     text = f"{Q}: to=<a@b>, relay=none, delay=0, dsn=2.0.0, status=sent (x)"
     assert read(text, "dovecot", "")["kind"] == "ignored"

@@ -28,7 +28,7 @@ from pda.store.edits import Edit, T
 from pda.store.readers import Readers
 from pda.web.app import create_app
 from pda.web.passwords import hash_password
-from pda.web.ports import ListenerStatus, RulesStatus, RunningImport, Settings, Site
+from pda.web.ports import ListenerStatus, Reception, RulesStatus, RunningImport, Settings, Site
 from tests.support import Store
 
 LOOPBACK = "127.0.0.1"
@@ -64,6 +64,9 @@ class RunningService:
 
     def imports_running(self) -> Sequence[RunningImport]:
         return self.importing
+
+    def reception(self) -> Reception:
+        return Reception({"new": 7, "known": 1}, 2, {"mx1": 3})
 
     def problem(self) -> str:
         return self.trouble

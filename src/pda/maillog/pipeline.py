@@ -29,6 +29,7 @@ from pda.maillog.events import (
     Failure,
     Header,
     Ignored,
+    LinesLost,
     Unknown,
     Verdict,
 )
@@ -46,6 +47,7 @@ _MOST_REPEATS = 1000
 _CLOSE, _RECENT = 2_000_000, 5_000_000
 _MOST_RECENT = 4_000
 _MOST_TEXTS = 20_000
+_MOST_HOSTS = 1000
 
 
 class Rules(Protocol):
@@ -97,6 +99,8 @@ class Tally(msgspec.Struct):
     """Further lines that one of the records stands for: `message repeated N times`."""
     left_out: int = 0
     """Of the lines about a queue entry, those that an import was not asked for."""
+    lost_before: dict[str, int] = msgspec.field(default_factory=Counter)
+    """By mail host: lines of which its own syslog daemon says that it has lost them."""
     kinds: dict[tuple[str, str], int] = msgspec.field(default_factory=Counter)
     """By program and kind of record."""
     shapes: dict[str, int] = {}
@@ -107,7 +111,7 @@ class Tally(msgspec.Struct):
         for (program, kind), count in counts.items():
             name = program if program in postfix.PROGRAMS else "other"
             self.kinds[name, kind.kind()] += count
-            if kind is Ignored:
+            if kind is Ignored or kind is LinesLost:
                 self.ignored += count
             elif kind is Unknown:
                 self.unknown += count
@@ -118,10 +122,17 @@ class Tally(msgspec.Struct):
         """Counts what another one has counted."""
         for name in _COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        for host, count in other.lost_before.items():
+            self.note_lost(host, count)
         for kind, count in other.kinds.items():
             self.kinds[kind] += count
         for shape, count in other.shapes.items():
             self._keep_shape(shape, count)
+
+    def note_lost(self, host: str, lines: int) -> None:
+        """Counts lines that a host has lost; whoever sends may make up hosts."""
+        if host in self.lost_before or len(self.lost_before) < _MOST_HOSTS:
+            self.lost_before[host] += lines
 
     def note_shape(self, program: str, text: str) -> None:
         """Keeps the shape of a line whose form is not known."""
@@ -237,6 +248,9 @@ class Source:
         """Adds what a line says of a queue entry, if it does."""
         pipeline = self._pipeline
         if isinstance(record, Ignored):
+            return
+        if isinstance(record, LinesLost):
+            pipeline.tally.note_lost(pipeline.host(header.hostname), record.lines)
             return
         if isinstance(record, Unknown):
             pipeline.tally.note_shape(header.program, header.text)

@@ -20,6 +20,7 @@ from pda.maillog.events import (
     HeaderAction,
     HeaderInfo,
     Ignored,
+    LinesLost,
     MessageId,
     Notification,
     Pickup,
@@ -46,6 +47,16 @@ _REMEMBERED = 4096
 
 NOQUEUE = "NOQUEUE"
 """Stands in the place of a queue id while there is none."""
+
+_LOGGERS = ("rsyslogd", "systemd-journal")
+_LOST_WITHIN = 400
+# rsyslog's ratelimit.c and imuxsock.c; journald-server.c and journald-syslog.c.
+_LOST = re.compile(
+    r"\b([0-9]{1,9}) messages lost due to rate-limiting"
+    r"|\blost ([0-9]{1,9}) messages from pid [0-9]+ due to rate-limiting"
+    r"|\bSuppressed ([0-9]{1,9}) messages from \S*postfix"
+    r"|\bForwarding to syslog missed ([0-9]{1,9}) messages"
+)
 
 IGNORED = Ignored()
 UNKNOWN = Unknown()
@@ -165,10 +176,10 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
 
     `Ignored` is what is known and no matter here, or not Postfix's.
     """
-    if text.startswith(_CHATTER) or (
-        program not in PROGRAMS and not is_postfix(program, syslog_name)
-    ):
+    if text.startswith(_CHATTER):
         return "", IGNORED
+    if program not in PROGRAMS and not is_postfix(program, syslog_name):
+        return "", _not_ours(text, program)
     queue_id, _, tail = text.partition(": ")
     usual = queue_id.isalnum() and len(queue_id) > 5 and queue_id.isascii()
     if not (usual or _ID.fullmatch(queue_id)) or queue_id in _NOT_IDS:
@@ -184,6 +195,12 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
     elif queue_id == NOQUEUE and type(record) is Delivery:
         record = UNKNOWN
     return queue_id, record
+
+
+def _not_ours(text: str, program: str) -> AnyRecord:
+    """What matters of another program's line: that lines were lost before they were sent."""
+    found = _LOST.search(text[:_LOST_WITHIN]) if program.startswith(_LOGGERS) else None
+    return LinesLost(int(found[found.lastindex or 0])) if found else IGNORED
 
 
 @lru_cache(_REMEMBERED)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pda.maillog.events import EntryKey
 from pda.store import bounced
+from pda.store.bounced import REMOVE
 from pda.store.database import Connection, Row, Value
 from pda.store.names import number_of
 from pda.store.removal import raise_horizon
@@ -87,6 +88,7 @@ def _remove(connection: Connection, rows: Iterable[Row]) -> None:
             _terms(number_of(number), [str(one) for one in message_ids if one], recipients),
         )
         connection.executemany(bounced.REMOVE, [(one, number) for one in recipients])
+        connection.executemany(REMOVE, [(recipient, number) for recipient in recipients])
         for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
             connection.execute(f"DELETE FROM {table} WHERE {column} = ?", of_entry)
 

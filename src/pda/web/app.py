@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from pda.web import (
     access_api,
     api,
+    coverage_api,
     erasure_api,
     feed,
     lists,
@@ -77,6 +78,7 @@ def create_app(site: Site) -> QuartTrio:
     router = Router(app)
     router.add("Service", service_api := api.Api(site, asker))
     service_api.register(app)
+    router.add("Coverage", coverage_api.CoverageApi(site.service, asker))
     lists.Lists(asker).register(app)
     router.add("What changed", feed.Feed(site, asker))
     router.add("Addresses", suppressions.Suppressing(site, asker))

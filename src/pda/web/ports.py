@@ -106,6 +106,17 @@ class News(Protocol):
         """The number up to which nothing more concerns whoever has read up to `change`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What became of all lines, and what never came."""
+
+    fates: Mapping[str, int]
+    """Each line once."""
+    kernel_drops: int
+    lost_before: Mapping[str, int]
+    """By mail host: lines that its own syslog daemon says it has lost."""
+
+
 class Service(Protocol):
     """The running service, as the web sees it; every method but the coroutines is quick."""
 
@@ -127,6 +138,8 @@ class Service(Protocol):
     def listeners(self) -> Sequence[ListenerStatus]: ...
 
     def imports_running(self) -> Sequence[RunningImport]: ...
+
+    def reception(self) -> Reception: ...
 
     def problem(self) -> str:
         """Why it cannot do its work now (disk full …), in a sentence; empty when all is well."""

@@ -230,6 +230,12 @@ class Ignored(Record, tag="ignored", frozen=True, gc=False):
     """Known, and nothing about a message's way (connect, statistics, TLS …), or not Postfix's."""
 
 
+class LinesLost(Record, tag="lines-lost", frozen=True, gc=False):
+    """A syslog daemon says how many lines it did not take, of whatever programs."""
+
+    lines: int
+
+
 class Unknown(Record, tag="unknown", frozen=True, gc=False):
     """A line of Postfix's whose form is not known."""
 
@@ -251,6 +257,7 @@ AnyRecord: TypeAlias = (
     | HandedOn
     | TakenOver
     | Ignored
+    | LinesLost
     | Unknown
 )
 
