@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pda.maillog.events import SUBSECOND, ZONED, Header
@@ -171,6 +171,7 @@ def test_what_a_reader_remembers_changes_no_answer(line: str, at: int, cut: int,
     st.integers(0, 3),
     st.text(" .:,[]<>0/TZ+-x", max_size=3),
 )
+@example(USUAL[0], 0, 0, "<>")  # no PRI
 def test_lines_in_a_row_say_what_each_says_alone(line: str, at: int, cut: int, put: str) -> None:
     """The pipeline looks at known origins first, and at stamps only where it has to."""
     text = "4jXPlN1VQlzJbSD: removed"

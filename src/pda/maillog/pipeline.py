@@ -23,17 +23,24 @@ from pda.maillog.events import (
     SUBSECOND,
     AnyRecord,
     Attempt,
+    Connected,
     Delivery,
     Event,
     Fact,
     Failure,
     Header,
+    HeaderAction,
+    HeaderInfo,
     Ignored,
     LinesLost,
+    MessageId,
+    Notification,
+    QueueActive,
+    Removed,
     Unknown,
     Verdict,
 )
-from pda.maillog.syslog import HeaderReader
+from pda.maillog.syslog import MORE_IN_TEXT, HeaderReader, without_pri
 
 # verify(8) and `sendmail -bv` ask whether an address could be delivered to; nothing is sent.
 PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cached"])
@@ -41,6 +48,10 @@ PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cache
 _COMPLETE = re.compile(rb".*(?:\)|>|: removed)", re.DOTALL)
 # At the door there is no queue entry yet; some logs have lost the ids.
 _WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
+_FACTS = frozenset(
+    [MessageId, HeaderInfo, HeaderAction, QueueActive, Removed, Notification, Connected]
+)
+"""What most lines say that are no attempts: nothing else hangs on how they say it."""
 _ENDS = "\r\n\0"
 _MOST_SHAPES, _SHAPE = 100, 200
 _MOST_REPEATS = 1000
@@ -207,7 +218,7 @@ class Source:
 
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
-        headers, read_record = self._headers, postfix.read
+        headers, hosts, read_record = self._headers, self._pipeline.hosts, postfix.read
         headers.begin(received_at)
         events: list[Event] = []
         programs: list[str] = []
@@ -216,26 +227,33 @@ class Source:
         for octets in lines:
             line = octets.decode("utf-8", "backslashreplace")
             # Of most lines the origin was read before, and of many the time need not be known.
-            rest = line[line.find(">", 1, 5) + 1 :] if octets[:1] == b"<" else line
+            rest = without_pri(line) if octets[:1] == b"<" else line
             width = headers.width
             end = rest.find("]: ", width)
             key, text = rest[width:end], rest[end + 3 :]
             origin = headers.origins.get(key) or headers.another_process(key)
             if origin is not None and end >= 0 and text[-1:] not in _ENDS:
-                queue_id, record = read_record(text, origin.program, origin.syslog_name)
-                if record is postfix.IGNORED:
-                    programs.append(origin.program)
-                    kinds.append(Ignored)
+                program = origin.program
+                queue_id, record = read_record(text, program, origin.syslog_name)
+                kind, at = type(record), None
+                if kind is not Ignored and (queue_id or not text.startswith(MORE_IN_TEXT)):
+                    at = headers.moment(rest, origin, received_at)
+                if at is not None and kind in _FACTS and queue_id not in _WITHOUT_ENTRY:
+                    host = hosts.get(origin.hostname) or self._pipeline.host(origin.hostname)
+                    grade = origin.grade | headers.subsecond
+                    fact = Fact(at, grade, origin.syslog_name, record)
+                    events.append(Event(host, queue_id, fact))
+                elif at is not None:
+                    self._tell(events, headers.usual(at, origin, text), queue_id, record)
+                if at is not None or kind is Ignored:
+                    programs.append(program)
+                    kinds.append(kind)
                     continue
-                header = headers.timed(rest, origin, text, received_at)
-            else:
-                header = None
+            header = headers.read(line, received_at)
             if header is None:
-                header = headers.read(line, received_at)
-                if header is None:
-                    headerless += 1
-                    continue
-                queue_id, record = read_record(header.text, header.program, header.syslog_name)
+                headerless += 1
+                continue
+            queue_id, record = read_record(header.text, header.program, header.syslog_name)
             programs.append(header.program)
             kinds.append(type(record))
             self._tell(events, header, queue_id, record)

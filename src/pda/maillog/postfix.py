@@ -176,14 +176,12 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
 
     `Ignored` is what is known and no matter here, or not Postfix's.
     """
-    if text.startswith(_CHATTER):
-        return "", IGNORED
     if program not in PROGRAMS and not is_postfix(program, syslog_name):
-        return "", _not_ours(text, program)
+        return "", IGNORED if text.startswith(_CHATTER) else _not_ours(text, program)
     queue_id, _, tail = text.partition(": ")
-    usual = queue_id.isalnum() and len(queue_id) > 5 and queue_id.isascii()
+    usual = len(queue_id) > 5 and queue_id.isalnum() and queue_id.isascii()
     if not (usual or _ID.fullmatch(queue_id)) or queue_id in _NOT_IDS:
-        return "", _without_id(text)
+        return "", IGNORED if text.startswith(_CHATTER) else _without_id(text)
     if len(text) > TEXT_LIMIT:
         return queue_id, UNKNOWN
     reader = _READERS.get(tail[:_START])

@@ -73,7 +73,9 @@ _SHORTEST_STAMP = len("Sep 1 10:00:00")
 _SCALES = [10 ** (6 - digits) for digits in range(7)]
 """µs of the last of so many digits behind the point."""
 _STAMP_PARTS = ("time", "fraction", "offset", "year")
-_MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
+_SECONDS = {f"{second:02}": second * _SECOND for second in range(60)}
+MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
+"""What a text begins with that is more than what the program wrote."""
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
@@ -103,6 +105,10 @@ class HeaderReader:
         self._hour = -1
         self._whole = self.width = _SHORTEST_STAMP
         """Of the last stamp: up to its seconds, and with its fraction."""
+        self._scale = 0
+        """µs of the last digit of its fraction."""
+        self.subsecond = 0
+        """`SUBSECOND` where it has a fraction."""
         self._stamps: dict[str, dict[str, int]] = {}
         """By zone, as it stands behind the stamp: when the minute began that a stamp names."""
         self._minutes: dict[tuple[str, str, str | None, str | None], int] = {}
@@ -127,8 +133,18 @@ class HeaderReader:
         end = line.find("]: ", width)
         key = line[width:end] if end >= 0 else ""
         origin = self.origins.get(key) or self.another_process(key)
-        header = self.timed(line, origin, line[end + 3 :], received_at) if origin else None
-        return header or self._legacy(line, received_at, is_packet=pri is not None)
+        text = line[end + 3 :]
+        if origin is not None and not text.startswith(MORE_IN_TEXT):
+            at = self.moment(line, origin, received_at)
+            if at is not None:
+                return self.usual(at, origin, text)
+        return self._legacy(line, received_at, is_packet=pri is not None)
+
+    def usual(self, at: int, origin: Origin, text: str) -> Header:
+        """The header of a line written at that `moment`."""
+        grade = origin.grade | self.subsecond
+        hostname, syslog_name, program = origin.hostname, origin.syslog_name, origin.program
+        return Header(at, grade, hostname, syslog_name, program, origin.procid, text)
 
     def another_process(self, key: str) -> Origin | None:
         """The origin of this key where only its process id was not read before."""
@@ -150,26 +166,24 @@ class HeaderReader:
             self.origins.clear()
             self._tags.clear()
 
-    def timed(self, line: str, origin: Origin, text: str, received_at: int) -> Header | None:
-        """The header of a line without PRI whose origin is known; None if it is not that simple."""
-        if text.startswith(_MORE_IN_TEXT):
-            return None
+    def moment(self, line: str, origin: Origin, received_at: int) -> int | None:
+        """When a line without PRI was written, whose origin is known: µs since the epoch.
+
+        None if its stamp is not like the last one, which is as fine as `subsecond` says.
+        """
         whole, width = self._whole, self.width
-        second = line[whole - 2 : whole]
-        if not second.isdecimal() or second > "59":
-            return None
+        second = _SECONDS.get(line[whole - 2 : whole])
         minute = origin.minutes.get(line[: whole - 2])
-        if minute is None and (minute := self._new_minute(line, origin, received_at)) is None:
+        if second is None or (
+            minute is None and (minute := self._new_minute(line, origin, received_at)) is None
+        ):
             return None
-        at, grade = minute + int(second) * _SECOND, origin.grade
-        if width > whole:
-            fraction = line[whole + 1 : width]
-            if line[whole] != "." or not fraction.isdecimal():
-                return None
-            at += int(fraction) * _SCALES[width - whole - 1]
-            grade |= SUBSECOND
-        hostname, syslog_name, program = origin.hostname, origin.syslog_name, origin.program
-        return Header(at, grade, hostname, syslog_name, program, origin.procid, text)
+        if width == whole:
+            return minute + second
+        fraction = line[whole + 1 : width]
+        if line[whole] != "." or not fraction.isdecimal():
+            return None
+        return minute + second + int(fraction) * self._scale
 
     def _new_minute(self, line: str, origin: Origin, received_at: int) -> int | None:
         """When the minute began that a stamp names, if the stamp is as wide as the last one."""
@@ -193,6 +207,8 @@ class HeaderReader:
         if end < 0 or end + 3 != found.start("text") or width - whole > 7 or second > 59:
             return
         self._whole, self.width = whole, width
+        self._scale = _SCALES[max(width - whole - 1, 0)]
+        self.subsecond = SUBSECOND if width > whole else 0
         zone = line[width : max(map(found.end, _STAMP_PARTS))]
         minutes = self._stamps.setdefault(zone, {})
         _keep(minutes, line[: whole - 2], header.at // _SECOND * _SECOND - second * _SECOND)
@@ -333,6 +349,12 @@ class HeaderReader:
         first = _micros(local.replace(tzinfo=self._zone))
         again = _micros(local.replace(tzinfo=self._zone, fold=1))
         return min(first, again, key=lambda at: abs(received_at - at))
+
+
+def without_pri(line: str) -> str:
+    """A line without the PRI that it may begin with."""
+    pri = _PRI.match(line)
+    return line[pri.end() :] if pri else line
 
 
 def _keep(memory: dict[_K, _T], key: _K, value: _T) -> None:
