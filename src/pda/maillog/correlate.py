@@ -360,8 +360,11 @@ def begun(told: Told, clients: ClientRules) -> Life:
         life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in told.attempts}
         life.summary, life.outcomes = told.alone.summary, told.alone.outcomes
         return life
-    for fact in told.facts:
-        add_fact(life, fact)
+    if len({type(fact.record) for fact in told.facts}) == len(told.facts):
+        life.facts = Facts(told.queue_id, values=told.facts)  # no two can be the same
+    else:
+        for fact in told.facts:
+            add_fact(life, fact)
     for attempt in told.attempts:
         add_attempt(life, attempt)
     life.summary = summarise(life, clients)

@@ -80,6 +80,8 @@ class Links:
         """Links these lives with others; all lives of which that says something new."""
         affected: dict[int, Life] = {}
         for one in touched:
+            if not self._may_be_linked(one):
+                continue
             for parent, child, requeued in [*self._as_parent(one), *self._as_child(one)]:
                 if chain.same_message(parent, child):
                     news = chain.link(parent, child, requeued=requeued)
@@ -106,6 +108,17 @@ class Links:
         """Expects nothing any more."""
         self._expected.clear()
         self._claimed.clear()
+
+    def _may_be_linked(self, one: Touched) -> bool:
+        """Whether it names an entry that is remembered, or was named: of most neither is so."""
+        queue_id = one.life.queue_id
+        if one.summary.origins or queue_id in self._expected or queue_id in self._claimed:
+            return True
+        for named, _ in one.names:
+            for host in self._hosts:
+                if (host, named) in self._entries:
+                    return True
+        return False
 
     def _as_parent(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
         for queue_id, _ in one.names:

@@ -7,7 +7,7 @@ entry. Order of arrival is no part of it: the same set gives the same answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeAlias, TypeVar
@@ -61,7 +61,7 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
     seen = _by_kind(life.facts.values())
     actives, message_ids = _said(seen, QueueActive), _said(seen, MessageId)
     connected, pickups = _said(seen, Connected), _said(seen, Pickup)
-    taken_over = _said(seen, TakenOver)[-1:]
+    handed_on, taken_over = _said(seen, HandedOn), _said(seen, TakenOver)[-1:]
     clues = Clues(
         message_id=_best_message_id(message_ids) if message_ids else None,
         headers=_said(seen, HeaderInfo),
@@ -73,7 +73,6 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
     if taken_over and taken_over[0].client_id:
         # What was inherited comes before what the entry itself says.
         client = Client(taken_over[0].client_id, "", taken_over[0].msg_id)
-    handed_on = _said(seen, HandedOn)
     return Summary(
         born=_born(life),
         client_id=client.client_id,
@@ -86,31 +85,32 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
         expired_at=seen[Expired][0].at if Expired in seen else 0,
         removed_at=seen[Removed][-1].at if Removed in seen else 0,
         origin=taken_over[0].origin if taken_over else "",
-        deleted=any(record.agent in _DELETERS for record in _said(seen, Removed)),
+        deleted=not _DELETERS.isdisjoint([record.agent for record in _said(seen, Removed)]),
         held_at=_held_at(seen[QueueOperation]) if QueueOperation in seen else 0,
-        handed_on=frozenset(r.to_queue_id for r in handed_on if not r.requeued),
-        requeued=any(record.requeued for record in handed_on),
+        handed_on=frozenset([r.to_queue_id for r in handed_on if not r.requeued]),
+        requeued=True in [record.requeued for record in handed_on],
         stopped=_stopped(seen),
-        origins=(*_origins(connected), *((p.orig_id, True) for p in pickups if p.orig_id)),
+        origins=_origins(connected, pickups),
         shares_message=_is_one_of_several(connected, pickups, seen),
     )
 
 
-def _origins(connected: Iterable[Connected]) -> Iterator[tuple[str, bool]]:
-    for record in connected:
-        if record.orig_queue_id:
-            yield record.orig_queue_id, False
+def _origins(
+    connected: Sequence[Connected], pickups: Sequence[Pickup]
+) -> tuple[tuple[str, bool], ...]:
+    passed = [(record.orig_queue_id, False) for record in connected if record.orig_queue_id]
+    return (*passed, *[(record.orig_id, True) for record in pickups if record.orig_id])
 
 
 def _is_one_of_several(
-    connected: Iterable[Connected], pickups: Iterable[Pickup], seen: _Seen
+    connected: Sequence[Connected], pickups: Sequence[Pickup], seen: _Seen
 ) -> bool:
     """Whether another entry of ours may have the same message."""
-    return (
-        any(one.orig_queue_id or is_internal(f"[{one.client_ip}]") for one in connected)
-        or any(one.orig_id for one in pickups)
-        or any(one.operation == "requeued" for one in _said(seen, QueueOperation))
-    )
+    for one in connected:
+        if one.orig_queue_id or _is_internal_address(one.client_ip):
+            return True
+    operations = [one.operation for one in _said(seen, QueueOperation)]
+    return "requeued" in operations or any(one.orig_id for one in pickups)
 
 
 @lru_cache(4096)
@@ -119,10 +119,16 @@ def is_internal(relay: str) -> bool:
     if relay in _LOCAL_RELAYS:
         return True
     address = relay.partition("[")[2].partition("]")[0]
+    # LMTP over a unix socket, or an address
+    return address.startswith(("/", "private/")) or _is_internal_address(address)
+
+
+@lru_cache(4096)
+def _is_internal_address(address: str) -> bool:
     try:
         return ip_address(address).is_private
     except ValueError:
-        return address.startswith(("/", "private/"))  # LMTP over a unix socket
+        return False
 
 
 def _by_kind(facts: Collection[Fact]) -> _Seen:
@@ -147,7 +153,7 @@ def _by_kind(facts: Collection[Fact]) -> _Seen:
 def _said(seen: _Seen, kind: type[_R]) -> list[_R]:
     if kind not in seen:
         return []
-    return [fact.record for fact in seen[kind] if isinstance(fact.record, kind)]
+    return [fact.record for fact in seen[kind]]  # type: ignore[misc]  # that is its kind
 
 
 def _stamp(fact: Fact) -> int:
@@ -298,7 +304,8 @@ def _last_verdict(tries: list[Attempt]) -> Verdict | None:
 
 def _born(life: Life) -> int:
     heads = [fact.at for fact in life.facts.values()]
-    return min(heads + [arrived(attempt) for attempt in life.attempts.values()])
+    heads += map(arrived, life.attempts.values())
+    return min(heads)
 
 
 def arrived(attempt: Attempt) -> int:

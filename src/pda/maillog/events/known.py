@@ -213,17 +213,20 @@ class Told(msgspec.Struct, gc=False, array_like=True):
 
 
 class Facts:
-    """The facts of a life by their keys; those that come packed are unpacked when needed."""
+    """The facts of a life, no two with the same key; packed ones are unpacked when needed."""
 
-    __slots__ = ("_by_key", "_octets", "_reusable")
+    __slots__ = ("_by_key", "_octets", "_queue_id", "_values")
 
-    def __init__(self, queue_id: str, octets: bytes = b"") -> None:
-        self._reusable = is_reusable(queue_id)
+    def __init__(
+        self, queue_id: str, octets: bytes = b"", values: Collection[Fact] | None = None
+    ) -> None:
+        self._queue_id = queue_id
         self._octets = octets
-        self._by_key: dict[FactKey, Fact] | None = None if octets else {}
+        self._values = values if octets or values else ()
+        self._by_key: dict[FactKey, Fact] | None = None
 
     def __len__(self) -> int:
-        return packed_length(self._octets) if self._octets else len(self._opened())
+        return packed_length(self._octets) if self._values is None else len(self._values)
 
     def add(self, fact: Fact) -> None:
         """Adds a fact, in the place of one with the same key."""
@@ -231,7 +234,7 @@ class Facts:
 
     def like(self, fact: Fact) -> Fact | None:
         """The one with the same key."""
-        return self._opened().get(self.key(fact))
+        return self._keyed().get(self.key(fact))
 
     def remove(self, fact: Fact) -> None:
         """Removes the one with the same key, if there is one."""
@@ -239,7 +242,9 @@ class Facts:
 
     def values(self) -> Collection[Fact]:
         """All of them."""
-        return self._opened().values()
+        if self._values is None:
+            self._values = unpack_facts(self._octets)
+        return self._values
 
     def packed(self) -> bytes:
         """All of them as octets."""
@@ -247,16 +252,16 @@ class Facts:
 
     def key(self, fact: Fact) -> FactKey:
         """By what a fact is known within its life."""
-        return fact.key(reusable=self._reusable)
+        return fact.key(reusable=is_reusable(self._queue_id))
 
     def _changed(self) -> dict[FactKey, Fact]:
-        by_key = self._opened()
-        self._octets = b""
+        by_key = self._keyed()
+        self._values, self._octets = by_key.values(), b""
         return by_key
 
-    def _opened(self) -> dict[FactKey, Fact]:
+    def _keyed(self) -> dict[FactKey, Fact]:
         if self._by_key is None:
-            self._by_key = {self.key(fact): fact for fact in unpack_facts(self._octets)}
+            self._by_key = {self.key(fact): fact for fact in self.values()}
         return self._by_key
 
 
