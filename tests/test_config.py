@@ -95,6 +95,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "PDA_CLIENTS_ORDER": ("sasl,header", ("sasl", "header")),
     "PDA_CLIENTS_MESSAGE_ID_PATTERN": ("(?P<client>x)", "(?P<client>x)"),
     "PDA_SUPPRESSIONS_CATEGORIES": ("bad-domain", ("bad-domain",)),
+    "PDA_WEBHOOKS_ALLOW_PRIVATE": ("10.0.0.0/8", ("10.0.0.0/8",)),
     "PDA_LOG_LEVEL": ("debug", "debug"),
     "PDA_LOG_FORMAT": ("json", "json"),
     "PDA_RETENTION_MAX_BYTES": ("2000000000", 2_000_000_000),

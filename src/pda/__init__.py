@@ -50,6 +50,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       removal.py retention.py erasure.py  what is too old, who was erased; what is refused for it
       coverage.py           what the log should have said and did not
       upkeep.py             the database as a whole: check, backup, restore, another key
+      outbox.py webhooks.py   what is to be sent, and who is told of changes
       bounced.py suppressions.py   evidence against addresses, and advice
       addresses.py          what is known of many addresses or messages at a time
       feed.py               what changed, in the order in which it became known
@@ -63,6 +64,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       editing.py            edits that are asked for over HTTP, on their way to the writer
       feed.py               what changed, as a feed and as a stream
       suppressions.py       what is known of addresses, and advised
+      webhooks.py           who is told of changes
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py rules_api.py access_api.py  /api/v1, /healthz, /metrics
@@ -75,6 +77,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
     maillog/events/       the vocabulary; imports nothing of ours
     news.py               who waits for a commit
+    outgoing.py outbox.py webhooks.py destinations.py   what is sent to others, until it has arrived
     service.py            wiring: order of start and stop, signals
     listening.py serving.py   its syslog listeners; its HTTP server
     bindings.py           who may claim which client id, as the correlator takes it

@@ -24,12 +24,14 @@ from pda import config, control, logs, receive
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
+from pda.destinations import Destinations
 from pda.listening import Listening, allow_descriptors
 from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.news import News
 from pda.notify import READY, STOPPING, Supervisor
 from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply
+from pda.outgoing import Outgoing
 from pda.prospects import ImportState
 from pda.reading import Wanted
 from pda.reload import reread
@@ -93,6 +95,7 @@ class Service:
         self._listening = Listening(rooms.settings.receive)
         self._serving = Serving(rooms.settings.http)
         self._nursery: trio.Nursery | None = None
+        self._outgoing: Outgoing | None = None
         self._reloading = trio.Lock()
         self._reloaded = trio.Event()
         self._read = read
@@ -237,6 +240,8 @@ class Service:
             nursery.start_soon(self._fetch_rules)
             nursery.start_soon(rooms.housekeeping.run, readers.call)
             nursery.start_soon(self._supervisor.keep_informed, self._progress)
+            self._outgoing = Outgoing(readers, rooms.make, settings)
+            nursery.start_soon(self._outgoing.run, self.news)
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
@@ -326,7 +331,14 @@ class Service:
 
     async def make(self, edit: Edit[T], by: Author) -> T:
         """Makes an edit that somebody asked for: see `store.edits`."""
-        return await self._rooms.make(edit, by)
+        result = await self._rooms.make(edit, by)
+        if self._outgoing is not None:
+            self._outgoing.wake()
+        return result
+
+    async def check_destination(self, url: str) -> None:
+        """Raises ValueError where nothing may be sent to."""
+        await Destinations(self._rooms.settings.webhooks.allow_private).resolve(url)
 
     def soon(self, edit: Edit[object], by: Author) -> None:
         """Makes an edit that nobody waits for."""

@@ -44,6 +44,8 @@ def semantic_mistakes(settings: Settings) -> list[str]:
             "store.path: is too long for the control socket beside it, which may have"
             f" {_SOCKET_PATH_LIMIT} octets (unix(7)): {settings.control_socket}"
         )
+    for network in settings.webhooks.allow_private:
+        _try(ip_network, network, "webhooks.allow_private", mistakes)
     mistakes += _rule_mistakes(settings.rules)
     if 0 < settings.retention.max_bytes < _LEAST_DATABASE:
         mistakes.append(
@@ -57,6 +59,7 @@ def semantic_mistakes(settings: Settings) -> list[str]:
         ("backfill.max_bytes", settings.backfill.max_bytes, 0),
         ("backfill.catch_up_s", settings.backfill.catch_up_s, 0),
         ("http.max_requests", settings.http.max_requests, 1),
+        ("webhooks.give_up_h", settings.webhooks.give_up_h, 0.01),
         ("suppressions.hard_messages", settings.suppressions.hard_messages, 0),
         ("suppressions.soft_messages", settings.suppressions.soft_messages, 0),
         ("suppressions.soft_days", settings.suppressions.soft_days, 0),

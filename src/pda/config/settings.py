@@ -166,6 +166,13 @@ class SuppressionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     ] = ("invalid-recipient", "inactive-mailbox", "mailbox-moved", "bad-domain", "mailbox-full")
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[webhooks]`"""
+
+    allow_private: tuple[str, ...] = ()
+    give_up_h: float = 72.0
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[log]`"""
 
@@ -187,6 +194,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backfill: BackfillSettings = BackfillSettings()
     retention: RetentionSettings = RetentionSettings()
     suppressions: SuppressionSettings = SuppressionSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 
     @property

@@ -26,6 +26,7 @@ from pda.web import (
     rules_api,
     sessions,
     suppressions,
+    webhooks,
 )
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import Guard
@@ -81,6 +82,7 @@ def create_app(site: Site) -> QuartTrio:
     router.add("Coverage", coverage_api.CoverageApi(site.service, asker))
     lists.Lists(asker).register(app)
     router.add("What changed", feed.Feed(site, asker))
+    router.add("Webhooks", webhooks.WebhooksApi(site, asker))
     router.add("Addresses", suppressions.Suppressing(site, asker))
     router.add("Bounce rules", rules_api.RulesApi(site, asker))
     router.add("Access", access_api.AccessApi(asker))

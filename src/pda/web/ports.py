@@ -184,6 +184,9 @@ class Service(Protocol):
     def soon(self, edit: Edit[object], by: Author) -> None:
         """Makes an edit that nobody waits for, and that may be lost where the disk refuses."""
 
+    async def check_destination(self, url: str) -> None:
+        """Raises ValueError, with a sentence, where nothing may be sent to."""
+
     async def reindex(self) -> str:
         """Begins to reload the rules, re-classify history and catch up the configured logs.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pda.store.migrations import access, feed, first, providers, removal, suppressions
+from pda.store.migrations import access, feed, first, outgoing, providers, removal, suppressions
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -20,4 +20,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     providers.migrate,
     removal.migrate,
     suppressions.migrate,
+    outgoing.migrate,
 ]
