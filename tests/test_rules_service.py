@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ from pda.cli_rules import classified, lines
 from pda.config import ConfigError
 from pda.rooms import open_rooms
 from pda.service import Service
+from pda.store import audit
 from tests.running import Running, eventually
 from tests.store.test_rejudge import failing
 from tests.support import RULES, SHARED, needs_shared
@@ -96,6 +98,9 @@ def test_a_reload_reaches_history(service: Running, rules: Path, way: str) -> No
     eventually(service.outcomes, lambda rows: len(rows) == 8)
     assert verdicts(service) == {"second"}
     assert b"REFUSED" not in service.pda("status").stdout
+    who = {"signal": "pda", "command": f"uid {os.getuid()}", "api": "this machine"}[way]
+    (told,) = eventually(lambda: service.ask(lambda one, _: audit.rows(one)), bool)
+    assert (told.who, told.action, told.detail) == (who, "reload rules", "1 rules")
 
 
 def test_a_bad_list_changes_nothing_and_shows(service: Running, rules: Path) -> None:

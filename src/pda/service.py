@@ -39,7 +39,7 @@ from pda.rooms import Rooms, first_error, open_rooms
 from pda.rulebook import RuleBook
 from pda.serving import Serving
 from pda.store.accounts import users
-from pda.store.audit import Author
+from pda.store.audit import Author, Deed, Note
 from pda.store.database import DatabaseError
 from pda.store.edits import Edit, NotThereError, T
 from pda.store.readers import Readers
@@ -186,18 +186,27 @@ class Service:
         writer = self._rooms.writer
         return self._rooms.rulebook.status(writer.judging, writer.last_entry)
 
-    async def reload_rules(self) -> str:
-        """Reads the rule list again; a bad one leaves the old one in force."""
+    async def reload_rules(self, by: Author | None = None) -> str:
+        """Reads the rule list again; a bad one leaves the old one in force.
+
+        Who has asked for it stands in the audit; None where nobody has.
+        """
         async with self._reloading:
             try:
                 await self._rooms.reload_rules()
             except config.ConfigError as error:
                 log.error("the rules in force stay: %s", error)
+                self._note("reload rules", "refused", by)
                 return f"the rules in force stay: {error}"
         self._reloaded.set()
         count = len(self._rooms.rulebook.rules.rules)
+        self._note("reload rules", f"{count} rules", by)
         log.info("%d rules are in force; history is being judged by them", count)
         return f"{count} rules are in force; history is being judged by them"
+
+    def _note(self, action: str, detail: str, by: Author | None) -> None:
+        if by is not None:
+            self.soon(Note(Deed(action, "", detail)), by)
 
     async def _fetch_rules(self) -> None:
         """A list that could not be had at the start is asked for until it is in force."""
@@ -218,9 +227,9 @@ class Service:
             else:
                 await self._reloaded.wait()
 
-    async def reindex(self) -> str:
+    async def reindex(self, by: Author) -> str:
         """Reloads the rules and imports what the configured logs have beyond what is known."""
-        answer = await self.reload_rules()
+        answer = await self.reload_rules(by)
         assert self._nursery is not None
         paths = configured_logs(self._rooms.settings.backfill)
         self.restarted_at = time.time_ns() // 1000
@@ -312,7 +321,8 @@ class Service:
             if number == signal.SIGHUP:
                 self._reload_certificates()
                 self._reload_settings()
-                nursery.start_soon(self.reload_rules)  # a stop does not wait for a slow server
+                # A stop does not wait for a slow server.
+                nursery.start_soon(self.reload_rules, Author("pda"))
             else:
                 self.stop(restart=False)
 
@@ -323,7 +333,7 @@ class Service:
             case MakeEdit(edit):
                 await caller(await self._made(edit, Author(f"uid {caller.uid}")))
             case ReloadRules():
-                said = await self.reload_rules()
+                said = await self.reload_rules(Author(f"uid {caller.uid}"))
                 error = said if self._rooms.rulebook.refused else ""
                 await caller(Reply(final=True, error=error, body=_json(said)))
             case ImportFile():

@@ -112,12 +112,14 @@ class RunningService:
         if not url.startswith("https://hooks."):
             raise ValueError("nothing is sent there")
 
-    async def reload_rules(self) -> str:
+    async def reload_rules(self, by: Author | None = None) -> str:
         self.asked.append("reload")
+        assert by is not None
         return "42 rules are in force"
 
-    async def reindex(self) -> str:
+    async def reindex(self, by: Author) -> str:
         self.asked.append("reindex")
+        assert by.who
         return "2 log files are being caught up"
 
 

@@ -19,10 +19,12 @@ from quart.app import Quart
 
 from pda.maillog.events import State
 from pda.store import imports, queries
+from pda.store.audit import Deed, Note
 from pda.store.database import Connection
 from pda.store.queries import Filter
 from pda.web.asking import Asker
 from pda.web.auth import Principal
+from pda.web.editing import author
 from pda.web.entries import (
     Entry,
     Query,
@@ -230,21 +232,23 @@ class OriginalApi:
 
     async def _shutdown(self, principal: Principal) -> _Result:
         self._may_act(principal)
+        self._site.service.soon(Note(Deed("shut down")), author())
         self._site.service.stop(restart=False)
         return _encoded("shutting down")
 
     async def _restart(self, principal: Principal) -> _Result:
         self._may_act(principal)
+        self._site.service.soon(Note(Deed("restart")), author())
         self._site.service.stop(restart=True)
         return _encoded("restarting")
 
     async def _reindex(self, principal: Principal) -> _Result:
         self._may_act(principal)
-        return _encoded(await self._site.service.reindex())
+        return _encoded(await self._site.service.reindex(author()))
 
     async def _refresh(self, principal: Principal) -> _Result:
         self._may_act(principal)
-        return _encoded(await self._site.service.reload_rules())
+        return _encoded(await self._site.service.reload_rules(author()))
 
     def _may_act(self, principal: Principal) -> None:
         if not self._site.settings.allow_actions:

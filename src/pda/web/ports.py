@@ -168,7 +168,7 @@ class Service(Protocol):
 
     def rules_status(self) -> RulesStatus: ...
 
-    async def reload_rules(self) -> str:
+    async def reload_rules(self, by: Author | None = None) -> str:
         """Reads the rules again; says in a sentence what is in force now, also when refused.
 
         Begins to judge history by them. `rules_status` says whether they were refused.
@@ -187,7 +187,7 @@ class Service(Protocol):
     async def check_destination(self, url: str) -> None:
         """Raises ValueError, with a sentence, where nothing may be sent to."""
 
-    async def reindex(self) -> str:
+    async def reindex(self, by: Author) -> str:
         """Begins to reload the rules, re-classify history and catch up the configured logs.
 
         Returns at once, with a sentence that says what was begun.

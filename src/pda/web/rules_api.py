@@ -15,6 +15,7 @@ from msgspec import Meta
 from pda.maillog.events import Failure
 from pda.store.database import Connection
 from pda.web.asking import Asker
+from pda.web.editing import author
 from pda.web.errors import Refused
 from pda.web.ports import Site
 from pda.web.routes import Operation, Who
@@ -207,7 +208,7 @@ class RulesApi:
 
         A list that cannot be used leaves the one in force.
         """
-        said = await self._service.reload_rules()
+        said = await self._service.reload_rules(author())
         status = self._service.rules_status()
         if status.refused:
             raise Refused(422, said)
