@@ -91,6 +91,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     rulebook.py           the rules in force: where their list comes from; what is asked of them
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
+    trying.py             the lines of a message to try with, sent to the service itself
     times.py texts.py     moments as they are written; texts of a log, harmless where they are shown
     config/               pda.toml + environment → checked `Settings`
       settings.py values.py checks.py reading.py

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,7 @@ import msgspec
 import trio
 from quart_trio import QuartTrio
 
-from pda import config, control, logs, receive
+from pda import config, control, logs, receive, trying
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
@@ -228,6 +229,11 @@ class Service:
                 await self._reloaded.wait()
 
     async def reindex(self, by: Author) -> str:
+    async def send_test_message(self) -> str:
+        """Why it could not be sent, if it could not."""
+        return await trying.send(self.listeners(), datetime.now(UTC))
+
+    async def reindex(self) -> str:
         """Reloads the rules and imports what the configured logs have beyond what is known."""
         answer = await self.reload_rules(by)
         assert self._nursery is not None

@@ -15,7 +15,19 @@ from tests.running import Running
 from tools.simulator import Plan, batches
 
 pytestmark = [pytest.mark.e2e, needs_chromium]
-PAGES = ("/", "/?range=7d&client=shop", "/original", "/nonsense")
+PAGES = (
+    "/",
+    "/?range=7d&client=shop",
+    "/messages",
+    "/messages?q=goomail.example&state=hard-bounce",
+    "/messages?q=nobody@nowhere.example",
+    "/messages/7",
+    "/domains/goomail.example?range=7d",
+    "/providers/other?range=7d",
+    "/recipients/nobody@nowhere.example",
+    "/original",
+    "/nonsense",
+)
 _MOST_OCTETS = 150 * 1024
 
 
@@ -68,8 +80,50 @@ def test_each_page_is_sound(browser: Browser, base: str, path: str, look: dict[s
 def test_each_page_can_be_read_without_scripts(browser: Browser, base: str, path: str) -> None:
     for page in shown(browser, base, path, java_script_enabled=False):
         assert page.locator("h1").count() == 1
-        if path.startswith("/?"):
-            assert page.locator("table").count() > 0
+        for chart in page.locator("figure.chart:has(svg)").all():
+            chart.locator("summary").click()
+            assert chart.locator("table tbody tr").first.is_visible()
+
+
+def test_a_message_is_found_in_two_steps(browser: Browser, base: str) -> None:
+    for page in shown(browser, base, "/"):
+        page.keyboard.press("/")
+        page.keyboard.type("goomail.example")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/messages?q=goomail.example")
+        assert page.get_by_role("heading", name="Recipient domain goomail.example").is_visible()
+        page.locator("#main tbody a").first.click()
+        page.wait_for_url("**/messages/*")
+        assert page.get_by_role("heading", name="Timeline").is_visible()
+        assert page.locator("ol.story li").count() > 2
+
+
+def test_the_live_tail_shows_what_comes_and_pauses(
+    browser: Browser, base: str, service: Running
+) -> None:
+    for page in shown(browser, base, "/messages"):
+        page.get_by_role("button", name="Live").click()
+        page.get_by_text("waiting for the next outcome").wait_for()
+        page.evaluate("fetch('/test-message', {method: 'POST'})")
+        row = page.locator("tr.fresh", has_text="test@pda-test.invalid")
+        row.wait_for()
+        assert "Delivered" in (row.text_content() or "")
+        page.get_by_role("button", name="Pause").click()
+        assert page.get_by_text("Paused after 1 change").is_visible()
+
+
+def test_a_chart_is_zoomed_by_dragging(browser: Browser, base: str) -> None:
+    for page in shown(browser, base, "/?range=7d"):
+        box = page.locator("figure.chart .field").first.bounding_box()
+        assert box is not None
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + box["width"] * 0.4, middle)
+        assert page.locator(".tip").first.is_visible()
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.6, middle)
+        page.mouse.up()
+        page.wait_for_url("**/?from=*")
+        assert page.locator("#delivery").is_visible()
 
 
 def test_the_first_page_is_small(browser: Browser, base: str) -> None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 from quart.app import Quart
 
 from pda.web.asking import Asker
+from pda.web.pages.first import TestMessage
 from pda.web.pages.layout import Layout
 from pda.web.pages.message import MessagePage
 from pda.web.pages.messages import MessagesPage
@@ -38,8 +39,9 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     layout = Layout(site, asker)
     layout.register(app)
     OverviewPage(site, asker, layout).register(app)
+    TestMessage(site.service, asker).register(app)
     MessagesPage(asker, layout).register(app)
     MessagePage(asker, layout).register(app)
     PlacesPage(asker, layout).register(app)
-    RecipientsPage(asker, layout).register(app)
+    RecipientsPage(site, asker, layout).register(app)
     OriginalLinks(site, layout).register(app)

@@ -12,6 +12,7 @@ from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from quart import Response, g, render_template, request
@@ -98,6 +99,10 @@ class Layout:
         text = await render_template(template, choices=choices, **what)
         return Response(text, content_type="text/html; charset=utf-8")
 
+    def back(self, view: View) -> Response:
+        """After something was changed: the same page again."""
+        return Response("", 303, {"Location": request.root_path + view.link(_here())})
+
     def view(self) -> View:
         """What the URL asks for. Raises `Refused`."""
         usual = views.usual_of(request.path)
@@ -111,7 +116,7 @@ class Layout:
             "principal": principal,
             "view": view,
             "link": view.link,
-            "path": request.path,
+            "path": _here(),
             "usual": views.usual_of(request.path),
             "reception": reception(self._service) if whole else None,
         }
@@ -128,6 +133,11 @@ def choices_of(connection: Connection, client: str | None) -> Choices:
     """What there is to choose from; who sees one client has no choice of clients."""
     clients = queries.clients(connection) if client is None else []
     return Choices(clients, queries.hosts(connection))
+
+
+def _here() -> str:
+    """The path of this page, as it stands in a link."""
+    return quote(request.path, safe="/@:+,")
 
 
 def now() -> int:

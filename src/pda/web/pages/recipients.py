@@ -1,27 +1,44 @@
 """One recipient: what became of mail to this address, and whether to go on mailing it.
 
-Owns what is shown of an address: its state now, its history, why attempts failed.
+Owns what is shown of an address (its state now, its history, why attempts failed, the advice on it)
+and the form by which somebody says otherwise.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from quart import Response
+from quart import Response, g, request
 from quart.app import Quart
 
+from pda.maillog.events import address_key
 from pda.store import queries
 from pda.store.database import Connection
 from pda.store.queries import AttemptRow, Filter, OutcomeRow
+from pda.store.suppressions import (
+    Advice,
+    Mail,
+    SayOfAddress,
+    Suppression,
+    Thresholds,
+    UnsayOfAddress,
+)
 from pda.web.asking import Asker
+from pda.web.auth import Principal
+from pda.web.editing import Editor, author
+from pda.web.errors import Refused
 from pda.web.pages.layout import Layout
 from pda.web.pages.outcomes import HOPS, Tally, tally
 from pda.web.pages.view import ALWAYS, View
+from pda.web.ports import Site
 
 _OUTCOMES: Final = 100
 _ATTEMPTS: Final = 200
+_MOST_NOTE: Final = 500
+_WORDS: Final[Mapping[str, Mail]] = {"never": "never", "allowed": "allowed"}
 
 
 class Recipient(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +52,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """Category, number of attempts, and the last of them."""
     delays: list[float]
     """Seconds of accepted attempts, sorted."""
+    advice: Suppression
 
     @property
     def tally(self) -> Tally:
@@ -59,22 +77,56 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
 class RecipientsPage:
     """Answers `/recipients/ADDRESS`."""
 
-    def __init__(self, asker: Asker, layout: Layout) -> None:
+    def __init__(self, site: Site, asker: Asker, layout: Layout) -> None:
         self._asker = asker
         self._layout = layout
+        self._editor = Editor(site.service)
+        self._by = site.settings.suppressions
 
     def register(self, app: Quart) -> None:
         """Takes its path."""
-        app.add_url_rule("/recipients/<path:address>", "recipient_page", self.show)
+        path = "/recipients/<path:address>"
+        app.add_url_rule(path, "recipient_page", self.show)
+        app.add_url_rule(path, "say_of_recipient", self.say, methods=["POST"])
 
     async def show(self, address: str) -> Response:
         """All about an address that one may see."""
         view = self._layout.view()
-        found = await self._asker.ask(recipient_of, view, address)
-        return await self._layout.page("recipient.html", view, address=address, found=found)
+        found = await self._asker.ask(recipient_of, view, address, self._by)
+        return await self._layout.page(
+            "recipient.html",
+            view,
+            address=address,
+            found=found,
+            by=self._by,
+            for_whom=_for_whom(g.principal, view),
+        )
+
+    async def say(self, address: str) -> Response:
+        """Says that an address is never to be mailed, or may be; or takes that back."""
+        view, key = self._layout.view(), address_key(address)
+        form = await request.form
+        client = _for_whom(g.principal, view)
+        if client is None:
+            raise Refused(403, "this needs the role admin, or that of the client")
+        wanted, note = form.get("mail", ""), form.get("note", "").strip()[:_MOST_NOTE]
+        if mail := _WORDS.get(wanted):
+            await self._editor.make(SayOfAddress(key, client, mail, note, author().who))
+        elif wanted == "unsay":
+            await self._editor.make(UnsayOfAddress(key, client))
+        else:
+            raise Refused(400, "parameter 'mail' is never, allowed or unsay")
+        return self._layout.back(view)
 
 
-def recipient_of(connection: Connection, view: View, address: str) -> Recipient:
+def _for_whom(principal: Principal, view: View) -> str | None:
+    """For which client something may be said: empty for all, None where nothing may be."""
+    if principal.client_id is not None:
+        return principal.client_id
+    return (view.client or "") if principal.is_admin else None
+
+
+def recipient_of(connection: Connection, view: View, address: str, by: Thresholds) -> Recipient:
     """What there is to show."""
     wanted = Filter(
         client=view.client,
@@ -83,6 +135,7 @@ def recipient_of(connection: Connection, view: View, address: str) -> Recipient:
         since=None if view.preset == ALWAYS else view.since,
         until=None if view.preset else view.until,
     )
+    key = address_key(address)
     page = queries.outcomes_page(connection, wanted, limit=_OUTCOMES)
     attempts = queries.attempts_page(connection, wanted, limit=_ATTEMPTS).rows
     return Recipient(
@@ -90,6 +143,7 @@ def recipient_of(connection: Connection, view: View, address: str) -> Recipient:
         is_all=page.next is None,
         reasons=_reasons(attempts),
         delays=sorted(one.delay for one in attempts if one.status == "sent"),
+        advice=Advice(connection, view.client, by).of([key])[key],
     )
 
 
