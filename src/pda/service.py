@@ -228,12 +228,11 @@ class Service:
             else:
                 await self._reloaded.wait()
 
-    async def reindex(self, by: Author) -> str:
     async def send_test_message(self) -> str:
         """Why it could not be sent, if it could not."""
         return await trying.send(self.listeners(), datetime.now(UTC))
 
-    async def reindex(self) -> str:
+    async def reindex(self, by: Author) -> str:
         """Reloads the rules and imports what the configured logs have beyond what is known."""
         answer = await self.reload_rules(by)
         assert self._nursery is not None

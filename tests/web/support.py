@@ -117,15 +117,11 @@ class RunningService:
         assert by is not None
         return "42 rules are in force"
 
-<<<<<<< HEAD
-    async def reindex(self, by: Author) -> str:
-=======
     async def send_test_message(self) -> str:
         self.asked.append("test message")
         return self.trouble
 
-    async def reindex(self) -> str:
->>>>>>> f9cfe56 (Advice on a recipient and another word about it; a test message; tests of the pages in Chromium)
+    async def reindex(self, by: Author) -> str:
         self.asked.append("reindex")
         assert by.who
         return "2 log files are being caught up"

@@ -189,14 +189,10 @@ class Service(Protocol):
     async def check_destination(self, url: str) -> None:
         """Raises ValueError, with a sentence, where nothing may be sent to."""
 
-<<<<<<< HEAD
-    async def reindex(self, by: Author) -> str:
-=======
     async def send_test_message(self) -> str:
         """Sends the log lines of one delivery to a listener of its own; why not, if not."""
 
-    async def reindex(self) -> str:
->>>>>>> f9cfe56 (Advice on a recipient and another word about it; a test message; tests of the pages in Chromium)
+    async def reindex(self, by: Author) -> str:
         """Begins to reload the rules, re-classify history and catch up the configured logs.
 
         Returns at once, with a sentence that says what was begun.
