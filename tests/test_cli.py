@@ -290,7 +290,9 @@ def test_user_add(pda: Pda, tmp_path: Path) -> None:
 
 def test_user_remove(pda: Pda, tmp_path: Path) -> None:
     pda("user", "add", "ann", "--password-stdin", given=b"x\n")
-    assert pda("user", "remove", "ann").stdout == "ann may not log in any more\n"
+    done = pda("user", "remove", "ann")
+    assert done.stdout == "ann may not log in any more\n"
+    assert "served without log-in" in done.stderr
     assert users(tmp_path) == []
     assert "there is no user 'ann'" in pda("user", "remove", "ann", status=1).stderr
 

@@ -101,8 +101,11 @@ def remove_user(config_file: Path | None, name: str) -> None:
 
     Example: pda user remove alice
     """
-    edited(config.load(config_file), RemoveUser(name))
+    settings = config.load(config_file)
+    edited(settings, RemoveUser(name))
     click.echo(f"{name} may not log in any more")
+    if not asked(settings, accounts.users):
+        click.echo("there is no user now: this machine is served without log-in", err=True)
 
 
 @click.group()

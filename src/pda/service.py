@@ -358,7 +358,11 @@ class Service:
     def soon(self, edit: Edit[object], by: Author) -> None:
         """Makes an edit that nobody waits for."""
         if self._nursery is not None:
-            self._nursery.start_soon(self._made, edit, by)
+            self._nursery.start_soon(self._noted, edit, by)
+
+    async def _noted(self, edit: Edit[object], by: Author) -> None:
+        if error := (await self._made(edit, by)).error:
+            log.warning("%s is lost: %s", type(edit).__name__, error)
 
     async def _made(self, edit: Edit[object], by: Author) -> Reply:
         """The answer to who ordered an edit."""
