@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from pda import config, rulebook, shipped
+from pda import config, shipped
 from pda.config import ConfigError, RuleSettings
 from pda.maillog import bounce
 from pda.maillog.events import Failure
@@ -146,7 +146,7 @@ def test_a_large_answer_is_not_read_to_its_end(address: str) -> None:
 
 def test_a_server_that_never_ends_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(rulebook, "FETCH_S", 0.2)
+    monkeypatch.setattr("pda.fetching.FETCH_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings = RuleSettings(f"http://127.0.0.1:{server.getsockname()[1]}/")
         with pytest.raises(ConfigError, match="cannot be read"):

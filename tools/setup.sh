@@ -72,5 +72,7 @@ install_project() {
   if cat "$stamp" "$stamp"-* 2>/dev/null | grep -qxF -- "$now"; then return; fi
   say "installing what pyproject.toml names${1:+, and its group $1}"
   (cd "$root" && pip install --editable . ${1:+--group "$1"})
+  # As pip does with what it copies; where PYTHONDONTWRITEBYTECODE is set nobody else does it.
+  "$venv/bin/python" -m compileall -q "$root/src/pda"
   printf '%s\n' "$now" >"$stamp"
 }

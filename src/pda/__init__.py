@@ -89,6 +89,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     tuning.py             the interpreter, where many lines are read
     shipped.py            the rule list that comes with pda
     rulebook.py           the rules in force: where their list comes from; what is asked of them
+      fetching.py           a list at an address
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
     trying.py             the lines of a message to try with, sent to the service itself

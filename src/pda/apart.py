@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from io import RawIOBase
+from itertools import chain
 from typing import BinaryIO, NoReturn, TypeVar
 
 import msgspec
 
-from pda import config, shipped
+from pda import backfill, config, shipped
 from pda.backfill import BackfillError, LogFile, is_plain
 from pda.bindings import client_rules
 from pda.maillog import bounce
@@ -37,6 +39,8 @@ _PACKED = 8
 """How many octets of a log one of an archive stands for, or more."""
 _LENGTH = struct.Struct(">I")
 _T = TypeVar("_T")
+_AHEAD = 16
+"""Parts, of a few hundred KiB, that are made before somebody asks for them."""
 _PIPE = 1024 * 1024
 """Octets: as much of the next part may be ready."""
 
@@ -49,6 +53,12 @@ class Task(msgspec.Struct, frozen=True):
     hosts: Hosts
     clients: config.ClientSettings
 
+    @classmethod
+    def of(cls, settings: config.Settings, rules: bytes) -> Task:
+        """As the settings say, with these rules."""
+        hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
+        return cls(rules, hosts, settings.clients)
+
 
 class Job(msgspec.Struct, frozen=True):
     """One file."""
@@ -59,6 +69,17 @@ class Job(msgspec.Struct, frozen=True):
     wanted: Wanted
     head: bytes
     known: Import | None
+
+
+def likely_job(settings: config.Settings, file: LogFile, wanted: Wanted) -> Job | None:
+    """What will be asked about a file unless it is known, which it hardly ever is.
+
+    None where rules are in force that this process has not read.
+    """
+    if settings.rules.file:
+        return None
+    task = Task.of(settings, shipped.rule_list())
+    return Job(task, file.name, file.descriptor, wanted, backfill.head(file), None)
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -91,15 +112,18 @@ class Process:
             fcntl.fcntl(frames, fcntl.F_SETPIPE_SZ, _PIPE)
 
     @classmethod
-    def forked(cls) -> Process:
-        """As this one is, with all files that are open now: for one without threads."""
+    def forked(cls, likely: Job | None = None) -> Process:
+        """As this one is, with all files that are open now: for one without threads.
+
+        It begins with the job that is likely to be given first.
+        """
         theirs, jobs = os.pipe()
         frames, ours = os.pipe()
         pid = os.fork()
         if not pid:
             os.close(jobs)
             os.close(frames)
-            _serve(os.fdopen(theirs, "rb"), os.fdopen(ours, "wb"))
+            _serve(os.fdopen(theirs, "rb"), os.fdopen(ours, "wb"), likely)
         os.close(theirs)
         os.close(ours)
         return cls(partial(_end, pid), jobs, frames)
@@ -213,18 +237,30 @@ def main() -> None:
     _serve(sys.stdin.buffer, sys.stdout.buffer)
 
 
-def _serve(jobs: BinaryIO, frames: BinaryIO) -> NoReturn:
+def _serve(jobs: BinaryIO, frames: BinaryIO, likely: Job | None = None) -> NoReturn:
     """Reads files until nobody has another one, or wants the rest; the process ends here."""
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for whoever gives the jobs
         signal.signal(number, signal.SIG_IGN)
     tune()
     _rules(shipped.rule_list())  # most likely wanted; there is time until the first job comes
-    encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Job).decode
+    begun = ahead(likely, lambda: not select.select([jobs], [], [], 0)[0]) if likely else []
+    decode = msgspec.msgpack.Decoder(Job).decode
     with suppress(BrokenPipeError):
         while length := jobs.read(_LENGTH.size):
-            for frame in _frames(decode(jobs.read(*_LENGTH.unpack(length)))):
-                _send(frames, encode(frame))
+            job = decode(jobs.read(*_LENGTH.unpack(length)))
+            for frame in begun if job == likely else _frames(job):
+                _send(frames, frame)
+            begun, likely = [], None
     os._exit(0)
+
+
+def ahead(job: Job, is_time: Callable[[], bool]) -> Iterable[bytes]:
+    """The frames of a job; the first ones are made now, as long as there is time."""
+    frames = _frames(job)
+    begun: list[bytes] = []
+    while len(begun) < _AHEAD and is_time() and (frame := next(frames, None)):
+        begun.append(frame)
+    return chain(begun, frames)
 
 
 def _send(out: BinaryIO, octets: bytes) -> None:
@@ -233,7 +269,12 @@ def _send(out: BinaryIO, octets: bytes) -> None:
     out.flush()
 
 
-def _frames(job: Job) -> Iterator[Frame]:
+def _frames(job: Job) -> Iterator[bytes]:
+    """What is said about a file, as octets."""
+    return map(msgspec.msgpack.Encoder().encode, _parts(job))
+
+
+def _parts(job: Job) -> Iterator[Frame]:
     task, clients = job.task, client_rules(job.task.clients)
     pipeline = Pipeline(_rules(task.rules), task.hosts)
     file = LogFile(job.name, job.descriptor)

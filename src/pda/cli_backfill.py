@@ -20,9 +20,8 @@ import msgspec
 
 from pda import backfill as edge
 from pda import config, logs, orders
-from pda.apart import Process, is_worth_a_process
+from pda.apart import Process, is_worth_a_process, likely_job
 from pda.backfill import BackfillError, LogFile
-from pda.catchup import configured_logs
 from pda.cli_shared import key_of, moment_option, one_sentence, replies
 from pda.config import BackfillSettings, Settings
 from pda.orders import ImportFile
@@ -94,6 +93,8 @@ def _chosen(
     if max_bytes is not None:
         settings = msgspec.structs.replace(settings, max_bytes=max_bytes)
     if not files:
+        from pda.catchup import configured_logs
+
         if paths := configured_logs(settings):
             return paths
         where = f"no file in {settings.directory} is named {settings.pattern}"
@@ -149,8 +150,9 @@ def _import(settings: Settings, chosen: _Chosen, wanted: Wanted) -> list[ImportS
     process = None
     if (sock := orders.running(settings.control_socket)) is not None:
         sock.close()
-    elif any(map(is_worth_a_process, files)):
-        process = Process.forked()  # it begins while this one still loads what it needs
+    elif (large := next(filter(is_worth_a_process, files), None)) is not None:
+        # It begins while this one still loads what it needs.
+        process = Process.forked(likely_job(settings, large, wanted))
     from pda.alone import import_alone
     from pda.output_imports import Progress
 

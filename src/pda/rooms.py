@@ -22,7 +22,7 @@ from pda.housekeeping import Housekeeping
 from pda.importing import Importer
 from pda.ingest import Ingest
 from pda.maillog.correlate import Correlator
-from pda.maillog.pipeline import Hosts, Pipeline
+from pda.maillog.pipeline import Pipeline
 from pda.reading import Wanted
 from pda.rulebook import RuleBook
 from pda.store.audit import Author
@@ -44,9 +44,8 @@ class Rooms:
         )
         self.correlator = Correlator(client_rules(settings.clients), settings.writer.open_entries)
         self.writer = Writer(open_writer(settings.database, self.key), self.correlator)
-        self._hosts = Hosts(settings.hosts.aliases, settings.hosts.full_names)
         self.rulebook = RuleBook(settings.rules, settings.rules_copy)
-        self.pipeline = Pipeline(self.rulebook.rules, self._hosts)
+        self.pipeline = Pipeline(self.rulebook.rules, self._task().hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
         self.housekeeping = Housekeeping(self.ingest, self.writer, settings.retention)
         self.importer = Importer(self.ingest, self.writer.find_imports, config.zone, self._task)
@@ -83,7 +82,7 @@ class Rooms:
 
     def _task(self) -> Task:
         """How lines are read, for another process."""
-        return Task(self.rulebook.edition.xml, self._hosts, self.settings.clients)
+        return Task.of(self.settings, self.rulebook.edition.xml)
 
     def wanted(self) -> Wanted:
         """How files are read unless somebody says otherwise."""

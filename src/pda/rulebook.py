@@ -10,20 +10,13 @@ in, where there is none the list that comes with pda, until the address answers.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import http.client
 import logging
-import stat
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -41,8 +34,6 @@ from pda.web.ports import RulesStatus
 
 log = logging.getLogger(__name__)
 
-FETCH_S = 10.0
-"""Seconds that a list at an address may take, all in all."""
 _BUILT_IN = "the list that comes with pda"
 
 
@@ -185,7 +176,9 @@ def read_list(settings: RuleSettings) -> bytes:
         return shipped.rule_list()
     try:
         if _is_address(settings):
-            return _fetch(_request(settings))
+            from pda.fetching import fetch  # takes long to load, and few need it
+
+            return fetch(settings)
         with Path(settings.file).open("rb") as file:
             return file.read(MAX_BYTES + 1)  # one more, and the list is refused for its size
     except OSError as error:
@@ -195,57 +188,3 @@ def read_list(settings: RuleSettings) -> bytes:
 
 def _digest(xml: bytes) -> str:
     return hashlib.blake2b(version("pda").encode() + b"\0" + xml, digest_size=16).hexdigest()
-
-
-def _request(settings: RuleSettings) -> urllib.request.Request:
-    request = urllib.request.Request(settings.file)  # noqa: S310 the caller has looked at it
-    if settings.user:
-        password = _password(Path(settings.password_file))
-        token = base64.b64encode(f"{settings.user}:{password}".encode()).decode("ascii")
-        request.add_unredirected_header("Authorization", f"Basic {token}")
-    return request
-
-
-def _password(path: Path) -> str:
-    try:
-        if path.stat().st_mode & stat.S_IROTH:
-            raise ConfigError(f"rules.password_file: {path} can be read by all: chmod 0600 {path}")
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"rules.password_file: {path} cannot be read: {error}") from error
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The list comes from the address that was named, and from nowhere else."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """No other request: the redirect is the answer, and an error."""
-
-
-def _fetch(request: urllib.request.Request) -> bytes:
-    """The list, not larger than may be and within `FETCH_S`; raises OSError.
-
-    A thread of its own is waited for: limits of sockets hold for each step only, and a server
-    that is slow enough, or the resolver, would never reach them.
-    """
-    answers: list[bytes | OSError] = []
-
-    def fetch() -> None:
-        try:
-            opener = urllib.request.build_opener(_NoRedirects)
-            with opener.open(request, timeout=FETCH_S) as answer:
-                answers.append(answer.read(MAX_BYTES + 1))
-        except urllib.error.HTTPError as error:
-            answers.append(OSError(f"the server answers {error.code} {error.reason}"))
-        except urllib.error.URLError as error:
-            answers.append(OSError(getattr(error.reason, "strerror", "") or str(error.reason)))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            answers.append(OSError(str(error) or type(error).__name__))
-
-    thread = threading.Thread(target=fetch, daemon=True)
-    thread.start()
-    thread.join(FETCH_S)
-    answer = answers[0] if answers else OSError(f"no answer within {FETCH_S:g} s")
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
