@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from pda import config
+from pda.backfill import open_log
 from pda.config import RetentionSettings
 from pda.ingest import Work
 from pda.maillog.correlate import gather
@@ -105,6 +106,19 @@ async def test_live_lines_are_written_between_two_pieces(tmp_path: Path) -> None
             await add(rooms, of_day(10, number))
             left.append(readers.call(queries.totals).entries)
         assert left[0] > 1000  # it waited for a piece, not for the whole
+
+
+async def test_an_import_says_what_was_too_old(tmp_path: Path) -> None:
+    log = tmp_path / "mail.log"
+    log.write_bytes(b"".join(line + b"\n" for line in DAYS))
+    async with writing(tmp_path, days=3) as (rooms, readers):
+        await add(rooms, DAYS)
+        await rooms.housekeeping.once(readers.call, NOW)
+        file = open_log(log)
+        state = await rooms.importer.import_file(file, rooms.wanted(), lambda _: None)
+        file.close()
+    assert state.note == "1750 lines are older than what is kept"
+    assert (state.attempts, state.new, state.known, state.refused_attempts) == (1000, 0, 300, 700)
 
 
 async def test_an_erasure_is_ended_when_it_was_ordered(tmp_path: Path) -> None:

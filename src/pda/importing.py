@@ -120,6 +120,8 @@ class Importer:
             if known is not None and not state.lines and not state.error:
                 state.note = KNOWN
             await self._finish(await reading.checkpoint(complete=not state.error), run)
+            if state.refused:
+                state.note = f"{state.refused} lines are older than what is kept"
 
     def _reading(
         self, file: LogFile, wanted: Wanted, head: bytes, known: Import | None

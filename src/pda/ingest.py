@@ -186,9 +186,13 @@ class Ingest:
         pending, rules, waited = self._pending, self.pipeline.rules, count(work.told)
         if work.rules is not rules:  # new ones came into force while this was read, or waited
             await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
-        if self._writer.removal.is_needed:
-            work.told = await self.compute(self._writer.removal.admit, work.told)
+        removal = self._writer.removal
+        refused = removal.refused, removal.refused_attempts
+        if removal.is_needed:
+            work.told = await self.compute(removal.admit, work.told)
         batch = await self._prepared(work.told)
+        batch.refused = removal.refused - refused[0]
+        batch.refused_attempts = removal.refused_attempts - refused[1]
         self._waiting -= waited
         self.writer_state.works += 1
         batch.imported = work.imported

@@ -107,19 +107,18 @@ def errors(states: Sequence[ImportState]) -> None:
 
 def _values(state: ImportState) -> dict[str, Any]:
     values: dict[str, Any] = msgspec.to_builtins(state)
-    return {**values, "known": state.attempts - state.new, "seconds": round(state.seconds, 3)}
+    return {**values, "known": state.known, "seconds": round(state.seconds, 3)}
 
 
 def _numbers(state: ImportState) -> list[str]:
-    known = state.attempts - state.new
-    counts = (state.lines, state.attempts, state.new, known, state.unknown)
+    counts = (state.lines, state.attempts, state.new, state.known, state.unknown)
     return [*map(str, counts), f"{state.seconds:.1f}"]
 
 
 def _sum(states: Sequence[ImportState]) -> ImportState:
     whole = ImportState("", 0)
     for state in states:
-        for name in ("lines", "attempts", "new", "unknown", "seconds"):
+        for name in ("lines", "attempts", "new", "refused_attempts", "unknown", "seconds"):
             setattr(whole, name, getattr(whole, name) + getattr(state, name))
     return whole
 

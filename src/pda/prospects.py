@@ -42,9 +42,12 @@ class ImportState(msgspec.Struct):
     """Attempts that were not known before."""
     unknown: int = 0
     """Lines of Postfix's whose form is not known."""
+    refused: int = 0
+    """Lines that are older than what is kept."""
+    refused_attempts: int = 0
     seconds: float = 0.0
     note: str = ""
-    """Why there was nothing to read."""
+    """Why there was nothing to read, or nothing to store."""
     interrupted: bool = False
     finished: bool = False
     error: str = ""
@@ -57,9 +60,16 @@ class ImportState(msgspec.Struct):
         self.attempts += part.attempts
         self.unknown += part.unknown
 
+    @property
+    def known(self) -> int:
+        """Attempts that were known already."""
+        return self.attempts - self.new - self.refused_attempts
+
     def count(self, batch: Batch) -> None:
         """Counts what it came to."""
         self.new += batch.added_attempts
+        self.refused += batch.refused
+        self.refused_attempts += batch.refused_attempts
 
 
 class Prospect(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from pda.bindings import client_rules
 from pda.housekeeping import Housekeeping
 from pda.importing import Importer
 from pda.ingest import Ingest
+from pda.maillog import postfix
 from pda.maillog.correlate import Correlator
 from pda.maillog.pipeline import Pipeline
 from pda.reading import Wanted
@@ -77,6 +78,8 @@ class Rooms:
         make = partial(self.writer.make, edit, by, time.time_ns() // 1000)
         made = await self.ingest.exclusively(make)
         if self.writer.removal.is_erasing:
+            postfix.forget()
+            self.rulebook.rules.forget()
             self.housekeeping.wake()
         return made
 

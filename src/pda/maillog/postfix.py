@@ -195,6 +195,12 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
     return queue_id, record
 
 
+def forget() -> None:
+    """Forgets the texts that were read lately: somebody in them is to be forgotten."""
+    for reader in (_unread, _from, _client):
+        reader.cache_clear()
+
+
 def _not_ours(text: str, program: str) -> AnyRecord:
     """What matters of another program's line: that lines were lost before they were sent."""
     found = _LOST.search(text[:_LOST_WITHIN]) if program.startswith(_LOGGERS) else None

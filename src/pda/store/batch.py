@@ -79,6 +79,10 @@ class Batch(msgspec.Struct):
     """Those that were not known, or are better known now."""
     added_attempts: int = 0
     """Those that were not known."""
+    refused: int = 0
+    """Lines that were too old to be stored."""
+    refused_attempts: int = 0
+    """Attempts among them."""
 
     def lose_evidence(self, recipient: str, entry_id: int) -> None:
         """An outcome may have said something about the address, and does so no more."""

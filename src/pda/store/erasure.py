@@ -8,6 +8,7 @@ alone. Tables are found by looking: one that is added later is walked over too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -292,16 +293,13 @@ def _rewrite(
 
 
 def _without(value: Value, known: Pseudonyms) -> Value:
-    """A value without erased addresses; octets where they are a text."""
+    """A value without erased addresses; octets where they are a text, as JSON is."""
     if isinstance(value, str):
         return known.text(value)
-    if isinstance(value, bytes) and value[:1] in (b"{", b"["):
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            return value
-        now = known.text(text)
-        return value if now == text else bytearray(now.encode())
+    if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):
+            now = known.text(text := value.decode())
+            return value if now == text else bytearray(now.encode())
     return value
 
 

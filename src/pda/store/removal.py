@@ -34,6 +34,7 @@ class Removal:
         self._connection = connection
         self.refused = 0
         """Lines that were too old."""
+        self.refused_attempts = 0
         self.refresh()
 
     def refresh(self) -> None:
@@ -63,6 +64,7 @@ class Removal:
             young_facts, young = self._kept(facts), self._kept(one.attempts)
             dropped = len(facts) + len(one.attempts) - len(young_facts) - len(young)
             self.refused += dropped
+            self.refused_attempts += len(one.attempts) - len(young)
             if not dropped:
                 yield one
             elif young_facts or young:

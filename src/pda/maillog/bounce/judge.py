@@ -99,6 +99,11 @@ class Rules:
         self._remembered_verdict = lru_cache(CACHE)(self._judge_known_replies)
         self._remembered_matching = lru_cache(CACHE)(self._on_reply.matching)
 
+    def forget(self) -> None:
+        """Forgets the replies that were judged lately: somebody in them is to be forgotten."""
+        self._remembered_verdict.cache_clear()
+        self._remembered_matching.cache_clear()
+
     def classify(self, failure: Failure) -> Verdict:
         """The verdict on a failed attempt."""
         if len(failure.reason) + len(failure.relay) > _SHORT:
