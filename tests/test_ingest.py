@@ -8,8 +8,8 @@ import logging
 import re
 import signal
 import tracemalloc
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from pda.receive import Lines
 from pda.rooms import open_rooms
 from pda.service import Service
 from pda.store import queries
-from pda.store.database import Connection
+from pda.store.database import Connection, open_writer
 from pda.store.queries import AttemptRow, Filter
 from pda.times import rfc3339
 from tests.support import NOW, RULES, RULES_XML, Store, attempt, message
@@ -202,6 +202,55 @@ async def test_the_disk_refuses_for_a_while_and_nothing_is_lost(
     assert (state.refused, state.lost_events) == ("", 0)
     told = [record.levelname for record in caplog.records if record.name == "pda.ingest"]
     assert told == ["ERROR", "WARNING"]
+
+
+@contextmanager
+def read_only(store: Store) -> Iterator[str]:
+    store.connection.execute("PRAGMA query_only = ON")
+    yield "readonly"
+    store.connection.execute("PRAGMA query_only = OFF")
+
+
+@contextmanager
+def locked(store: Store) -> Iterator[str]:
+    """By a program of somebody else's."""
+    store.connection.execute("PRAGMA busy_timeout = 1").fetchone()
+    other = open_writer(store.path, store.key)
+    other.execute("BEGIN IMMEDIATE")
+    yield "locked"
+    other.close()
+
+
+@contextmanager
+def damaged(store: Store) -> Iterator[str]:
+    """All pages but the first, until the disk finds them again."""
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    whole = store.path.read_bytes()
+    store.path.write_bytes(whole[:8192] + b"?" * (len(whole) - 8192))
+    store.connection.execute("PRAGMA shrink_memory").fetchone()
+    yield "malformed"
+    store.path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("trouble", [read_only, locked, damaged])
+async def test_whatever_the_trouble_is_it_goes_on_by_itself(
+    ingest: Ingest,
+    store: Store,
+    trouble: Callable[[Store], AbstractContextManager[str]],
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store.add(large(300))
+    told: list[str] = []
+    async with running(ingest) as send:
+        with trouble(store) as what:
+            await send.send(replace(lines(*large(300, 200)), stored=partial(told.append, "a")))
+            await refused(ingest, times=2)
+            assert what in ingest.writer_state.refused
+            assert told == []
+        await send.send(replace(lines(*large(10, 500)), stored=partial(told.append, "b")))
+    assert told == ["a", "b"]
+    assert len(attempts(store)) == 510
+    assert (ingest.writer_state.refused, ingest.writer_state.lost_events) == ("", 0)
 
 
 async def test_who_sent_is_told_nothing_while_the_disk_refuses(

@@ -43,6 +43,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       database.py           key, connections, pragmas, the write lock
       schema.py migrations/ tables and how older ones become newer ones
       readers.py            connections for many askers at a time
+      wal.py                its write-ahead log
       queries/ verdicts.py   one function per question: filters, pages, lists, stories, statistics
       imports.py            which log files were read, and how far
       edits.py audit.py     what somebody asks to be changed, and the account of it
@@ -84,6 +85,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     notify.py logs.py slow.py  what systemd is told; the service's own log
     reload.py             settings read again: what takes effect at once
     housekeeping.py       what the service does to the store by itself
+    checkpoints.py        keeps the write-ahead log small
     rooms.py              the parts that write, under one lock
     alone.py              what commands do themselves while no service runs
     tuning.py             the interpreter, where many lines are read

@@ -97,6 +97,8 @@ class WriterState(msgspec.Struct):
     refused: str = ""
     """Why the last transaction could not be committed; empty while all is well."""
     refused_since: float = 0.0
+    log_held: bool = False
+    """Whether somebody who reads keeps the write-ahead log from being cut."""
     lost_events: int = 0
     """Given up when the service had to stop while the disk refused."""
 

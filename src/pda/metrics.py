@@ -89,9 +89,11 @@ class Metrics(Collector):
             ("pda_events_lost", "Events given up at a stop", state.lost_events),
         ):
             yield CounterMetricFamily(name, text, value=value)
-        yield GaugeMetricFamily(
-            "pda_writer_refused", "1 while the disk refuses", value=float(bool(state.refused))
-        )
+        for name, text, set_ in (
+            ("pda_writer_refused", "1 while the disk refuses", bool(state.refused)),
+            ("pda_write_ahead_log_held", "1 while who reads keeps it large", state.log_held),
+        ):
+            yield GaugeMetricFamily(name, text, value=float(set_))
 
 
 def _received(listeners: Mapping[str, Counters]) -> Iterator[Metric]:

@@ -18,6 +18,7 @@ import trio
 from pda import config
 from pda.apart import Task
 from pda.bindings import client_rules
+from pda.checkpoints import Checkpoints
 from pda.housekeeping import Housekeeping
 from pda.importing import Importer
 from pda.ingest import Ingest
@@ -48,6 +49,7 @@ class Rooms:
         self.rulebook = RuleBook(settings.rules, settings.rules_copy)
         self.pipeline = Pipeline(self.rulebook.rules, self._task().hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
+        self.checkpoints = Checkpoints(self.ingest, self.writer, settings.database)
         self.housekeeping = Housekeeping(self.ingest, self.writer, settings.retention)
         self.importer = Importer(self.ingest, self.writer.find_imports, config.zone, self._task)
 

@@ -253,6 +253,7 @@ class Service:
             nursery.start_soon(self._keep_judged)
             nursery.start_soon(self._fetch_rules)
             nursery.start_soon(rooms.housekeeping.run, readers.call)
+            nursery.start_soon(rooms.checkpoints.run)
             nursery.start_soon(self._supervisor.keep_informed, self._progress)
             self._outgoing = Outgoing(readers, rooms.make, settings)
             nursery.start_soon(self._outgoing.run, self.news)

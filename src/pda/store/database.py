@@ -212,6 +212,8 @@ def open_writer(path: Path, key: Key) -> Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -32768")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        # Only a foreign program can lock it: who sends is slowed down, and it is said soon.
+        connection.execute("PRAGMA busy_timeout = 5000").fetchone()
     except DatabaseError as error:
         raise StoreError(f"the database {path} cannot be written: {error}") from error
     return connection

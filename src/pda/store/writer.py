@@ -20,7 +20,7 @@ from pda.maillog.events import (
     Verdict,
     Wanted,
 )
-from pda.store import edits, imports
+from pda.store import edits, imports, wal
 from pda.store.audit import Author
 from pda.store.batch import Batch, Judging, execute
 from pda.store.database import Connection, Value
@@ -179,6 +179,10 @@ class Writer:
     def find_imports(self, digest_of_first: Callable[[int], bytes | None]) -> list[Import]:
         """How far files that begin so were read."""
         return imports.find(self._connection, digest_of_first)
+
+    def cut_log(self) -> bool:
+        """Makes the write-ahead log empty: see `wal.cut`."""
+        return wal.cut(self._connection)
 
     def close(self) -> None:
         """Closes the connection; what was committed stays."""
