@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias, cast
 from pysqlcipher3 import dbapi2
 
 APPLICATION_ID = 0x70646132  # "pda2": the first form of the tables was never released
-SCHEMA = 7
+SCHEMA = 8
 """The number of migrations in `schema`, which takes a reader too long to load."""
 KEY_BYTES = 32
 # 8 KiB pages are a fifth faster in bulk than SQLCipher's 4 KiB. Part of the file's format.
@@ -55,6 +55,9 @@ class Connection(Protocol):
     def in_transaction(self) -> bool: ...
     def execute(self, sql: str, values: Sequence[Value] = ..., /) -> Cursor: ...
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]], /) -> Cursor: ...
+    def create_function(
+        self, name: str, arguments: int, function: Callable[[bytes, bytes], bytearray], /
+    ) -> None: ...
     def interrupt(self) -> None: ...
     def close(self) -> None: ...
 

@@ -16,6 +16,7 @@ import msgspec
 from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
 from pda.store.audit import Deed
+from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value
 from pda.store.edits import NotThereError
 from pda.store.facts import PackedFacts
@@ -118,7 +119,8 @@ def step(connection: Connection, entries: int) -> bool:
     walk = _Walk(connection, one.address)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        rows = walk.entries(one.done_to, end)
+        with Counting(connection).around(range(one.done_to + 1, end + 1)):
+            rows = walk.entries(one.done_to, end)
         connection.execute(
             "UPDATE erased SET done_to = ?, rows = rows + ? WHERE hash = ?",
             (end, rows, bytearray(one.hash)),

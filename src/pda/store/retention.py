@@ -2,7 +2,7 @@
 
 Owns which queue entries are too old and all that goes with them, and how free pages are given back.
 An entry goes as a whole, when the last that was heard of it lies before the horizon. Figures by the
-hour or day stay: they are kept by themselves, and name nobody.
+hour or day stay (`counting`): they name nobody.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pda.maillog.events import EntryKey
 from pda.store import bounced
 from pda.store.bounced import REMOVE
+from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value
 from pda.store.names import number_of
 from pda.store.removal import raise_horizon
@@ -64,6 +65,7 @@ def remove_older(connection: Connection, horizon: int, entries: int) -> list[Ent
     try:
         raise_horizon(connection, horizon)
         rows = connection.execute(_OLD, (horizon, entries)).fetchall()
+        Counting(connection).leave([number_of(row[0]) for row in rows])
         _remove(connection, rows)
         _remove_timed(connection, horizon, entries)
         connection.execute("COMMIT")

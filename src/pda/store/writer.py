@@ -23,6 +23,7 @@ from pda.maillog.events import (
 from pda.store import edits, imports, wal
 from pda.store.audit import Author
 from pda.store.batch import Batch, Judging, execute
+from pda.store.counting import Counting
 from pda.store.database import Connection, Value
 from pda.store.edits import Edit, T
 from pda.store.erasure import EraseAddress
@@ -65,6 +66,7 @@ class Writer:
         self.removal = Removal(connection)
         self._rows = Rows(connection)
         self._lives = StoredLives(connection, self._rows, self.removal)
+        self._counting = Counting(connection)
         self._judges_by = ""
         self.judging = _read_judging(connection)
 
@@ -123,7 +125,7 @@ class Writer:
         """
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
-        with self._whole():
+        with self._whole(), self._counting.around_batch(batch):
             execute(self._connection, batch)
 
     def commit(self, *batches: Batch) -> None:

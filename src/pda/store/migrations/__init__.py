@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pda.store.migrations import access, feed, first, outgoing, providers, removal, suppressions
+from pda.store.migrations import (
+    access,
+    counts,
+    feed,
+    first,
+    outgoing,
+    providers,
+    removal,
+    suppressions,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -21,4 +30,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     removal.migrate,
     suppressions.migrate,
     outgoing.migrate,
+    counts.migrate,
 ]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from pda.store.database import Connection, Value
+from pda.store.database import Connection
+from pda.store.names import number_of
 from pda.store.queries.rows import made, state_name
+from pda.store.tally import BY_DAY, GONE, HOUR, STATES
 
 
 class StateCount(msgspec.Struct, frozen=True):
@@ -50,6 +52,20 @@ class Totals(msgspec.Struct, frozen=True):
     with_message_id: int
 
 
+_OWN = "AND (?2 IS NULL OR t.client_id = (SELECT id FROM client WHERE name = ?2))"
+_WITH_HEADER = "(client_id <> (SELECT id FROM client WHERE name = '')) * (entries - with_msg_id)"
+_RESULTS = f"({' + '.join(STATES)})"
+_FIRST = """
+SELECT min(born) FROM (
+    SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS born FROM client c
+    WHERE ?1 IS NULL OR c.name = ?1)
+"""
+# Among the messages of the first hour.
+_OLDEST = """
+SELECT min(o.first_at) FROM client c CROSS JOIN entry e ON e.client_id = c.id AND e.born < ?1
+    CROSS JOIN outcome o ON o.entry_id = e.id
+WHERE ?2 IS NULL OR c.name = ?2
+"""
 # By the number of the change: so only as many outcomes are looked at as are shown.
 _FAILURES = """
 SELECT o.last_at, h.name, e.queue_id, c.name, a.recipient, o.state, o.attempts,
@@ -67,8 +83,9 @@ WHERE c.name = coalesce(?, c.name) ORDER BY o.change DESC LIMIT ?
 def clients(connection: Connection) -> list[str]:
     """Ids of the clients that any message has; not the empty one."""
     rows = connection.execute(
-        "SELECT name FROM client WHERE name <> ''"
-        " AND EXISTS (SELECT 1 FROM entry WHERE client_id = client.id) ORDER BY name"
+        "SELECT name FROM client WHERE name <> '' AND id IN"
+        " (SELECT client_id FROM counted WHERE piece = ? AND entries > 0) ORDER BY name",
+        (BY_DAY,),
     ).fetchall()
     return [str(name) for (name,) in rows]
 
@@ -81,36 +98,44 @@ def hosts(connection: Connection) -> list[str]:
 
 def oldest(connection: Connection, client: str | None = None) -> int | None:
     """When the oldest attempt was made, of all or of one client's."""
-    _, of_entries, values = _own(client)
-    row = connection.execute(f"SELECT min(first_at) FROM outcome {of_entries}", values).fetchone()
-    return row[0] if row and isinstance(row[0], int) else None
+    (born,) = connection.execute(_FIRST, (client,)).fetchone() or (None,)
+    if born is None:
+        return None
+    (first,) = connection.execute(_OLDEST, (number_of(born) + HOUR, client)).fetchone() or (None,)
+    return number_of(born if first is None else first)
 
 
 def totals(connection: Connection, client: str | None = None) -> Totals:
     """How much is stored, of all or of one client's."""
-    own, of_entries, values = _own(client)
     row = connection.execute(
-        f"SELECT (SELECT count(*) FROM entry WHERE {own}),"
-        f" (SELECT count(*) FROM attempt {of_entries}),"
-        f" (SELECT count(*) FROM outcome {of_entries}),"
-        "  (SELECT count(*) FROM entry WHERE msg_id IS NULL AND client_id IN"
-        f"   (SELECT id FROM client WHERE name <> '') AND {own}),"
-        f" (SELECT count(*) FROM entry WHERE message_id <> '' AND {own})",
-        values,
+        f"SELECT {_there('entries')}, {_there('attempts + hand_offs')}, {_there(_RESULTS)},"
+        f" {_there(_WITH_HEADER)}, {_there('with_message_id')}"
+        f" FROM counted t WHERE piece IN (?1, {GONE:d}) {_OWN}",
+        (BY_DAY, client),
     ).fetchone()
     assert row is not None
     return made(Totals, row)
 
 
+def _there(counter: str) -> str:
+    """What is counted of rows that are there still."""
+    return f"coalesce(sum(iif(piece = {GONE:d}, -1, 1) * ({counter})), 0)"
+
+
 def states(connection: Connection, client: str | None = None) -> list[StateCount]:
     """How many recipients are in which state, by client; the empty client too."""
+    sums = ", ".join(map(_there, STATES))
     rows = connection.execute(
-        "SELECT c.name, o.state, count(*) FROM outcome o JOIN entry e ON e.id = o.entry_id"
-        " JOIN client c ON c.id = e.client_id WHERE c.name = coalesce(?, c.name)"
-        " GROUP BY e.client_id, o.state ORDER BY 1, 2",
-        (client,),
+        f"SELECT c.name, {sums} FROM counted t JOIN client c ON c.id = t.client_id"
+        f" WHERE piece IN (?1, {GONE:d}) {_OWN} GROUP BY c.name ORDER BY c.name",
+        (BY_DAY, client),
     ).fetchall()
-    return [made(StateCount, (name, state_name(state), number)) for name, state, number in rows]
+    return [
+        StateCount(str(name), state.replace("_", "-"), number_of(number))
+        for name, *numbers in rows
+        for state, number in zip(STATES, numbers, strict=True)
+        if number
+    ]
 
 
 def latest_failures(
@@ -119,11 +144,3 @@ def latest_failures(
     """The failures that were stored last, latest first."""
     rows = connection.execute(_FAILURES, (client, limit)).fetchall()
     return [made(FailureRow, (*row[:5], state_name(row[5]), *row[6:])) for row in rows]
-
-
-def _own(client: str | None) -> tuple[str, str, list[Value]]:
-    """Conditions, for entries and for what belongs to them, that keep to one client if any."""
-    if client is None:
-        return "1", "", []
-    own = "client_id = (SELECT id FROM client WHERE name = ?1)"
-    return own, f"WHERE entry_id IN (SELECT id FROM entry WHERE {own})", [client]

@@ -1,27 +1,51 @@
-"""Counts, rates and delays over time.
+"""Counts, rates and delays over time, answered from what is counted as rows are written.
 
-Attempts are counted when they were made, outcomes when they came into their state, as that is now;
-a message when it arrived. What only hands a message on to another queue entry known here is no
-attempt and no outcome. Hours and days are those of UTC, and always whole: a time range is widened
-to them.
+Owns what can be asked of the tables of `counting`, and the choice among them. Attempts count when
+they were made, outcomes when they came into their state, as that is now; a message when it arrived.
+What only hands a message on to another queue entry known here is no attempt and no outcome. Hours
+and days are those of UTC, and whole: a time range is widened to them.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from pda.maillog.events import State
-from pda.store.database import Connection, Value
+from pda.maillog.events import address_key
+from pda.store.counting import unpack_classes
+from pda.store.database import Connection, Row, Value
+from pda.store.names import number_of
 from pda.store.queries.filters import Condition, where
+from pda.store.tally import (
+    BY_DAY,
+    BY_HOUR_AND_CLIENT,
+    BY_HOUR_AND_PROVIDER,
+    CLASSES,
+    DAY,
+    FAILED,
+    HOUR,
+    OF_DOMAIN,
+    PARTS,
+    seconds_of,
+)
 
 Step: TypeAlias = Literal["hour", "day", "whole"]
 Group: TypeAlias = Literal["", "client", "domain", "provider", "host", "category", "status"]
 What: TypeAlias = Literal["client", "domain", "provider", "host", "category", "reason"]
 
-HOUR = 3_600_000_000
-DAY = 24 * HOUR
+_FINE_DAYS = 35
+"""So long a time may be for the whole of it to be summed up by hours."""
+_FINE_DELAY_DAYS = 3
+_LOOKED_AT = 500
+"""Failures looked at for an example."""
+
+
+class StatsError(ValueError):
+    """This is not counted; the message says what is."""
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +54,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     client: str | None = None
     host: str | None = None
     domain: str | None = None
-    """Of the recipient. Domains are kept by day."""
+    """Of the recipient."""
     provider: str | None = None
     since: int | None = None
     until: int | None = None
@@ -41,8 +65,9 @@ class Counts(msgspec.Struct, kw_only=True):
     """How many of each."""
 
     messages: int = 0
-    """Taken in; not counted by domain, provider, category or status."""
+    """Taken in; not told by domain, provider, category or status."""
     attempts: int = 0
+    """By category and reason: those that failed so."""
     sent: int = 0
     """Attempts that the next host accepted; `deferred` and `bounced` likewise."""
     deferred: int = 0
@@ -82,7 +107,7 @@ class Top(msgspec.Struct, frozen=True):
 
 
 class Percentiles(msgspec.Struct, frozen=True):
-    """Seconds, to about a tenth: half, nine tenths, 99 of 100 took no longer."""
+    """Seconds, to a tenth: half, nine tenths, 99 of 100 took no longer."""
 
     p50: float
     p90: float
@@ -103,123 +128,213 @@ class Delays(msgspec.Struct, frozen=True):
     transmission: Percentiles
 
 
-_STATES = tuple(state for state in State if state is not State.HANDED_ON)
-_STATUS = {"sent": "sent", "deferred": "deferred", "bounced": "bounced"}
-_DOMAIN = "lower(substr({}, instr({}, '@') + 1))"
-_ATTEMPT_GROUPS: dict[str, str] = {
-    "": "''", "client": "c.name", "host": "h.name", "provider": "r.provider",
-    "category": "coalesce(v.category, '')", "status": "m.status",
-    "domain": _DOMAIN.format("a.recipient", "a.recipient"), "reason": "coalesce(v.rule, '')",
+_COUNTS = tuple(field.name for field in msgspec.structs.fields(Counts))
+_GROUPS = {
+    "": "''", "client": "c.name", "host": "h.name", "provider": "t.provider", "domain": "t.domain",
+    "category": "v.category", "reason": "v.category || '/' || v.rule",
 }  # fmt: skip
-_OUTCOME_GROUPS = _ATTEMPT_GROUPS | {
-    "provider": "''", "status": "''",
-    "domain": _DOMAIN.format("o.recipient", "o.recipient"),
-}  # fmt: skip
-_ATTEMPTS = """
-FROM attempt a JOIN entry e ON e.id = a.entry_id JOIN host h ON h.id = e.host_id
-    JOIN client c ON c.id = e.client_id JOIN relay r ON r.id = a.relay_id
-    JOIN manner m ON m.id = a.manner_id LEFT JOIN verdict v ON v.id = m.verdict_id
-"""
-_OUTCOMES = """
-FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
-    JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = o.verdict_id
-"""
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """A table, or a piece of one, that has what is asked for."""
+
+    table: str
+    by_hour: bool
+    columns: Sequence[str]
+    piece: int | None = None
 
 
 def series(
     connection: Connection, scope: Scope, step: Step = "hour", group: Group = ""
 ) -> list[Point]:
-    """What was counted in each step, by time and group; a step without anything is left out.
+    """What was counted in each step, by time and group; where there was nothing there is no point.
 
-    By domain and hour there is nothing: raises `ValueError`.
+    Raises `StatsError`: hours are counted by client alone and by provider alone, days by client,
+    host, provider and category, and by client and domain.
     """
-    if step == "hour" and (group == "domain" or scope.domain is not None):
-        raise ValueError("domains are counted by day, not by hour")
-    found = _counted(connection, scope, step, group)
-    return [Point(at, name, counts) for (at, name), counts in sorted(found.items())]
+    of_status = group == "status"
+    source = _source(scope, step, "" if of_status else group)
+    found = _sums(connection, source, scope, step, "" if of_status else group)
+    points = [Point(at, name, counts) for at, name, counts in found]
+    return list(_by_status(points)) if of_status else points
 
 
 def top(connection: Connection, scope: Scope, what: What, limit: int = 20) -> list[Top]:
-    """Those with the most attempts; of categories and reasons those with the most failures."""
-    found = _counted(connection, scope, "whole", what)
-    ranked = sorted(found.items(), key=lambda item: (-item[1].attempts, item[0]))
-    return [Top(name, counts) for (_, name), counts in ranked[:limit]]
+    """Those with the most attempts, failed ones where it is categories or reasons.
 
-
-def delays(connection: Connection, scope: Scope, step: Step = "whole") -> list[Delays]:
-    """Percentiles in each step, by time. Raises `ValueError` as `series` does."""
-    if step == "hour" and scope.domain is not None:
-        raise ValueError("domains are counted by day, not by hour")
-    sql, values = _where(scope, "a.at", "a.recipient")
-    rows = connection.execute(
-        f"SELECT {_step('a.at', step)}, a.delay, a.delays {_ATTEMPTS} WHERE {sql}"
-        " AND m.status = 'sent'",
-        values,
-    ).fetchall()
-    found: dict[int, list[list[float]]] = {}
-    for at, delay, parts in rows:
-        assert isinstance(at, int)
-        each = [float(part) for part in str(parts or "0/0/0/0").split("/")]
-        found.setdefault(at, []).append([float(str(delay)), *each])
+    Raises `StatsError` as `series` does.
+    """
+    source = _source(scope, "whole", what)
+    found = _sums(connection, source, scope, "whole", what)
+    ranked = sorted(found, key=lambda one: (-one[2].attempts, one[1]))[:limit]
+    if what != "reason":
+        return [Top(name, counts) for _, name, counts in ranked]
+    reasons = [(*name.partition("/")[::2], counts) for _, name, counts in ranked]
     return [
-        Delays(at, len(rows), *(_percentiles(sorted(part)) for part in zip(*rows, strict=True)))
-        for at, rows in sorted(found.items())
+        Top(rule, counts, category, _example(connection, scope, category, rule))
+        for category, rule, counts in reasons
     ]
 
 
-def _percentiles(values: list[float]) -> Percentiles:
-    return Percentiles(
-        *(values[min(len(values) - 1, len(values) * n // 100)] for n in (50, 90, 99))
-    )
+def delays(connection: Connection, scope: Scope, step: Step = "whole") -> list[Delays]:
+    """Percentiles in each step, by time.
+
+    Raises `StatsError`: they are kept of hours by client alone, of days by client, host, provider.
+    """
+    if scope.domain is not None:
+        raise StatsError("delays are counted by client, host and provider, not by domain")
+    fine = step == "hour" or (step == "whole" and _is_short(scope, _FINE_DELAY_DAYS))
+    by_hour = fine and scope.host is None and scope.provider is None
+    if step == "hour" and not by_hour:
+        raise StatsError("delays of hours are counted by client alone; ask by day")
+    piece = BY_HOUR_AND_CLIENT if by_hour else BY_DAY
+    source = _Source("counted_delay", by_hour, (), piece)
+    sql, values = _where(source, scope)
+    rows = connection.execute(
+        f"SELECT {_at(source, step)}, t.classes FROM counted_delay t WHERE {sql} ORDER BY 1", values
+    ).fetchall()
+    found: dict[int, list[int]] = {}
+    for at, classes in rows:
+        assert isinstance(classes, bytes)
+        sums = found.setdefault(number_of(at), [0] * (PARTS * CLASSES))
+        for number, count in unpack_classes(classes).items():
+            sums[number] += count
+    return [_delays(at, sums) for at, sums in found.items()]
 
 
-def _counted(
-    connection: Connection, scope: Scope, step: Step, group: str
-) -> dict[tuple[int, str], Counts]:
-    found: dict[tuple[int, str], Counts] = {}
-    sql, values = _where(scope, "a.at", "a.recipient")
-    failed = " AND v.id IS NOT NULL" if group in ("category", "reason") else ""
-    for at, name, status, number in connection.execute(
-        f"SELECT {_step('a.at', step)}, {_ATTEMPT_GROUPS[group]}, m.status, count(*) {_ATTEMPTS}"
-        f" WHERE {sql}{failed} GROUP BY 1, 2, 3",
+def _source(scope: Scope, step: Step, group: Group | What) -> _Source:
+    """What has this; raises `StatsError` where nothing has."""
+    by_cell = scope.host is not None or scope.provider is not None or group in ("host", "provider")
+    if group in ("category", "reason"):
+        if step == "hour" or scope.domain is not None:
+            raise StatsError("categories are counted by day, client, host and provider")
+        return _Source("counted_failure", by_hour=False, columns=FAILED)
+    if scope.domain is not None or group == "domain":
+        if step == "hour" or by_cell:
+            raise StatsError("domains are counted by day and client")
+        return _Source("counted_domain", by_hour=False, columns=OF_DOMAIN)
+    columns = OF_DOMAIN if group == "provider" else ("messages", *OF_DOMAIN)
+    if step == "day" or (step == "whole" and not _is_short(scope, _FINE_DAYS)):
+        return _Source("counted", by_hour=False, columns=columns, piece=BY_DAY)
+    if not by_cell:
+        return _Source("counted", by_hour=True, columns=columns, piece=BY_HOUR_AND_CLIENT)
+    if scope.client is None and scope.host is None and group in ("", "provider"):
+        return _Source("counted", by_hour=True, columns=columns, piece=BY_HOUR_AND_PROVIDER)
+    if step == "hour":
+        raise StatsError("hours are counted by client alone, and by provider alone; ask by day")
+    return _Source("counted", by_hour=False, columns=columns, piece=BY_DAY)
+
+
+def _is_short(scope: Scope, days: int) -> bool:
+    since, until = scope.since, scope.until
+    return since is not None and until is not None and until - since <= days * DAY
+
+
+def _sums(
+    connection: Connection, source: _Source, scope: Scope, step: Step, group: Group | What
+) -> list[tuple[int, str, Counts]]:
+    """Time, group and counts, in this order."""
+    sql, values = _where(source, scope)
+    name = _GROUPS[group]
+    columns = [column for column in source.columns if column in _COUNTS]
+    sums = ", ".join(f"sum(t.{column})" for column in columns)
+    tables = f"{source.table} t"
+    for alias, table in (("c", "client"), ("h", "host"), ("v", "verdict")):
+        if name.startswith(f"{alias}."):
+            tables += f" JOIN {table} {alias} ON {alias}.id = t.{table}_id"
+    rows = connection.execute(
+        f"SELECT {_at(source, step)}, {name}, {sums} FROM {tables} WHERE {sql}"
+        " GROUP BY 1, 2 ORDER BY 1, 2",
         values,
-    ).fetchall():
-        counts = _counts(found, at, name)
-        assert isinstance(number, int)
-        counts.attempts += number
-        if member := _STATUS.get(str(status)):
-            setattr(counts, member, getattr(counts, member) + number)
-    if group == "status" or scope.provider is not None or group == "provider":
-        return found
-    sql, values = _where(scope, "o.last_at", "o.recipient")
-    for at, name, state, number in connection.execute(
-        f"SELECT {_step('o.last_at', step)}, {_OUTCOME_GROUPS[group]}, o.state, count(*)"
-        f" {_OUTCOMES}"
-        f" WHERE {sql}{failed} AND o.state <> {State.HANDED_ON:d} GROUP BY 1, 2, 3",
-        values,
-    ).fetchall():
-        assert isinstance(state, int)
-        setattr(_counts(found, at, name), State(state).name.lower(), number)
-    return found
+    ).fetchall()
+    found = [(number_of(row[0]), str(row[1]), _counts(columns, row[2:])) for row in rows]
+    return [one for one in found if one[2] != _NOTHING]
 
 
-def _counts(found: dict[tuple[int, str], Counts], at: Value, name: Value) -> Counts:
-    assert isinstance(at, int)
-    return found.setdefault((at, str(name)), Counts())
+def _counts(columns: Iterable[str], sums: Row) -> Counts:
+    counts = msgspec.convert(dict(zip(columns, sums, strict=True)), Counts)
+    if not counts.attempts:
+        counts.attempts = counts.deferred + counts.bounced
+    return counts
 
 
-def _step(column: str, step: Step) -> str:
-    length = {"hour": HOUR, "day": DAY, "whole": 0}[step]
-    return f"{column} / {length} * {length}" if length else "0"
+_NOTHING = Counts()
 
 
-def _where(scope: Scope, at: str, recipient: str) -> Condition:
-    known = (
-        ("c.name = ?", scope.client),
-        ("h.name = ?", scope.host),
-        ("r.provider = ?", scope.provider),
-        (f"{_DOMAIN.format(recipient, recipient)} = lower(?)", scope.domain),
-        (f"{at} >= ? / {HOUR} * {HOUR}", scope.since),
-        (f"{at} <= ?", scope.until),
+def _by_status(points: Iterable[Point]) -> Iterable[Point]:
+    """Each point as one for each status that any attempt had."""
+    for point in points:
+        left = point.counts.attempts
+        for status in ("bounced", "deferred", "sent"):
+            number = getattr(point.counts, status)
+            left -= number
+            if number:
+                counts = Counts(**{"attempts": number, status: number})
+                yield Point(point.at, status, counts)
+        if left:
+            yield Point(point.at, "other", Counts(attempts=left))
+
+
+def _delays(at: int, sums: Sequence[int]) -> Delays:
+    parts = [sums[part * CLASSES : (part + 1) * CLASSES] for part in range(PARTS)]
+    return Delays(at, sum(parts[0]), *map(_percentiles, parts))
+
+
+def _percentiles(classes: Sequence[int]) -> Percentiles:
+    up_to = list(accumulate(classes))
+    wanted = [up_to[-1] * percent / 100 for percent in (50, 90, 99)]
+    return Percentiles(*(round(seconds_of(bisect_left(up_to, count)), 4) for count in wanted))
+
+
+def _example(connection: Connection, scope: Scope, category: str, rule: str) -> str:
+    """The last reply, among the last ones, that this rule knew."""
+    manners = connection.execute(
+        "SELECT m.id FROM manner m JOIN verdict v ON v.id = m.verdict_id"
+        " WHERE v.category = ? AND v.rule = ?",
+        (category, rule),
+    ).fetchall()
+    found = [
+        row
+        for (manner,) in manners
+        if (row := connection.execute(_EXAMPLE, _of_example(manner, scope)).fetchone())
+    ]
+    return str(max(found)[1]) if found else ""
+
+
+_EXAMPLE = """
+SELECT a.at, r.name FROM (
+    SELECT at, entry_id, reason_id FROM attempt WHERE manner_id = ? AND reason_id IS NOT NULL
+        AND at <= ? ORDER BY at DESC LIMIT ?
+) a JOIN entry e ON e.id = a.entry_id JOIN reason r ON r.id = a.reason_id
+    JOIN client c ON c.id = e.client_id
+WHERE c.name = coalesce(?, c.name) ORDER BY a.at DESC LIMIT 1
+"""
+
+
+def _of_example(manner: Value, scope: Scope) -> Row:
+    until = 2**62 if scope.until is None else scope.until
+    return manner, until, _LOOKED_AT, scope.client
+
+
+def _at(source: _Source, step: Step) -> str:
+    """The beginning of a step, in µs."""
+    if step == "whole":
+        return "0"
+    if source.by_hour and step == "day":
+        return f"t.at / 24 * {DAY}"
+    return f"t.at * {HOUR if source.by_hour else DAY}"
+
+
+def _where(source: _Source, scope: Scope) -> Condition:
+    length = HOUR if source.by_hour else DAY
+    domain = None if scope.domain is None else address_key(f"@{scope.domain}")[1:]
+    known: tuple[tuple[str, Value], ...] = (
+        ("t.piece = ?", source.piece),
+        ("t.at >= ?", None if scope.since is None else scope.since // length),
+        ("t.at <= ?", None if scope.until is None else scope.until // length),
+        ("t.domain = ?", domain),
+        ("t.client_id = (SELECT id FROM client WHERE name = ?)", scope.client),
+        ("t.host_id = (SELECT id FROM host WHERE name = ?)", scope.host),
+        ("t.provider = ?", scope.provider),
     )
     return where([(sql, [value]) for sql, value in known if value is not None])

@@ -1,0 +1,240 @@
+"""Rows of queue entries → what is counted of them.
+
+Owns what is counted, in which pieces, and the classes of delays. Pure: rows in, sums out; who takes
+away and who adds is `counting`'s business.
+
+- An attempt counts when it was made; an outcome when it came into its state, with the provider of
+  its last attempt; a queue entry when it arrived.
+- An attempt that hands the message on to a queue entry known here is none, nor is such an outcome.
+- Delays are those of accepted attempts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import add
+from typing import Final, TypeAlias, TypeVar
+
+from pda.maillog.events import State, address_key
+from pda.maillog.providers import NONE
+
+HOUR: Final = 3_600_000_000
+DAY: Final = 24 * HOUR
+"""µs."""
+
+BY_HOUR_AND_CLIENT, BY_HOUR_AND_PROVIDER, BY_DAY, GONE = range(4)
+"""The pieces: of each hour by client alone, of each hour by provider alone, of each day by client,
+host and provider; and, by client, what is counted still of rows that were removed for their age."""
+
+STATES: Final = tuple(state.name.lower() for state in State)
+STATUSES: Final = ("sent", "deferred", "bounced")
+OF_DOMAIN: Final = ("attempts", *STATUSES, *STATES)
+"""What is counted of each domain; a state counts recipients, the last one those that are none."""
+COUNTED: Final = (
+    "entries", "messages", "with_message_id", "with_msg_id", "hand_offs", *OF_DOMAIN
+)  # fmt: skip
+"""And of all; `messages` are entries that do not go on with another one's message, `hand_offs` the
+attempts that are none."""
+FAILED: Final = (*STATUSES[1:], *STATES)
+"""And of each verdict."""
+
+CLASSES_PER_OCTAVE: Final = 4
+SHORTEST: Final = 0.001
+"""Seconds; what took less took no time."""
+PARTS: Final = 5
+"""Of a delay: the total and the four `delays`."""
+CLASSES: Final = 256
+"""Of one part."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+Cell: TypeAlias = tuple[int, int, int, str]
+"""Hour or day, client, host, provider."""
+Key: TypeAlias = tuple[int, int, int, int, str]
+"""Piece, and a cell of it; empty or 0 for all."""
+Entry: TypeAlias = tuple[int, int, int, int, str | None, str | None, str | None]
+"""Number, host, client, born, Message-ID, msgId, origin."""
+Try: TypeAlias = tuple[int, int, int, int, int, str, int, float, str | None]
+"""An attempt: entry, digest, copy, at, manner, recipient, relay, delay, delays."""
+Result: TypeAlias = tuple[int, str, int, int, int | None]
+"""An outcome: entry, recipient, state, at, verdict."""
+Manner: TypeAlias = tuple[str, int]
+"""Status, and verdict or 0."""
+
+_MORE: Final = len(COUNTED) - len(OF_DOMAIN)
+_HAND_OFFS: Final = _MORE - 1
+_STATE, _FAILED_STATE = OF_DOMAIN.index(STATES[0]), FAILED.index(STATES[0])
+_STATUS: Final = {name: OF_DOMAIN.index(name) for name in STATUSES}
+_SENT: Final = _STATUS["sent"]
+_HANDED_ON: Final = int(State.HANDED_ON)
+_UNTRIED: Final = (0, 0, 0, NONE)
+
+
+def class_of(seconds: str | float) -> int:
+    """The class of a delay."""
+    try:
+        value = float(seconds)
+    except ValueError:
+        return 0
+    if not SHORTEST < value < 1e12:
+        return 0
+    return 1 + int(CLASSES_PER_OCTAVE * math.log2(value / SHORTEST))
+
+
+def seconds_of(number: int) -> float:
+    """The middle of a class."""
+    return SHORTEST * 2.0 ** ((number - 0.5) / CLASSES_PER_OCTAVE) if number else 0.0
+
+
+class Remembered(dict[K, V]):
+    """Answers to what was asked, as a mapping; all are forgotten when there are too many."""
+
+    def __init__(self, answer: Callable[[K], V], most: int = 50_000) -> None:
+        super().__init__()
+        self._answer = answer
+        self._most = most
+
+    def __missing__(self, question: K) -> V:
+        if len(self) >= self._most:
+            self.clear()
+        answer = self[question] = self._answer(question)
+        return answer
+
+
+class Tally:
+    """What rows count together."""
+
+    def __init__(self, manners: Mapping[int, Manner], providers: Mapping[int, str]) -> None:
+        """Manners and providers by the numbers of manners and relays that stand in the rows."""
+        self._manners = manners
+        self._providers = providers
+        self.by_hour: defaultdict[Cell, list[int]] = defaultdict(_ZEROS[COUNTED].copy)
+        self.by_domain: defaultdict[tuple[int, str, int], list[int]] = defaultdict(
+            _ZEROS[OF_DOMAIN].copy
+        )
+        """By day, domain and client."""
+        self.failed: defaultdict[tuple[Cell, int], list[int]] = defaultdict(_ZEROS[FAILED].copy)
+        """By day and verdict."""
+        self.delays: defaultdict[Cell, defaultdict[int, int]] = defaultdict(
+            lambda: defaultdict(int)
+        )
+        """By hour: how many fell into which class."""
+
+    def add(
+        self,
+        sign: int,
+        entries: Iterable[Entry],
+        attempts: Iterable[Try],
+        outcomes: Sequence[Result],
+    ) -> None:
+        """Adds these rows, or takes them away; all rows of these entries are needed."""
+        places: dict[int, tuple[int, int]] = {}
+        for number, host, client, born, message_id, msg_id, origin in entries:
+            places[number] = client, host
+            cell = self.by_hour[born // HOUR, client, host, ""]
+            cell[0] += sign
+            cell[1] += sign * (not origin)
+            cell[2] += sign * bool(message_id)
+            cell[3] += sign * bool(msg_id)
+        handed_on = {(row[0], row[1]) for row in outcomes if row[2] == _HANDED_ON}
+        last = self._attempts(sign, places, attempts, handed_on)
+        for number, recipient, state, at, verdict in outcomes:
+            (client, host), hour = places[number], at // HOUR
+            provider = last.get((number, recipient), _UNTRIED)[3]
+            self.by_hour[hour, client, host, provider][_MORE + _STATE + state] += sign
+            domain = recipient.rpartition("@")[2]
+            self.by_domain[hour // 24, domain, client][_STATE + state] += sign
+            if verdict:
+                day = hour // 24, client, host, provider
+                self.failed[day, verdict][_FAILED_STATE + state] += sign
+
+    def _attempts(
+        self,
+        sign: int,
+        places: dict[int, tuple[int, int]],
+        attempts: Iterable[Try],
+        handed_on: set[tuple[int, str]],
+    ) -> dict[tuple[int, str], tuple[int, int, int, str]]:
+        """The last attempt at each recipient, with its provider."""
+        last: dict[tuple[int, str], tuple[int, int, int, str]] = {}
+        by_hour, by_domain = self.by_hour, self.by_domain
+        for number, digest, copy, at, manner, recipient, relay, delay, delays in attempts:
+            key, provider = address_key(recipient), self._providers[relay]
+            whom, this = (number, key), (at, digest, copy, provider)
+            if whom not in last or this > last[whom]:
+                last[whom] = this
+            status, verdict = self._manners[manner]
+            column = _STATUS.get(status, 0)
+            (client, host), hour = places[number], at // HOUR
+            cell = hour, client, host, provider
+            if column == _SENT and whom in handed_on:
+                by_hour[cell][_HAND_OFFS] += sign
+                continue
+            sums, of_domain = by_hour[cell], by_domain[hour // 24, key.rpartition("@")[2], client]
+            sums[_MORE] += sign
+            of_domain[0] += sign
+            if column:
+                sums[_MORE + column] += sign
+                of_domain[column] += sign
+            if column == _SENT:
+                classes = self.delays[cell]
+                for number_of_class in _classes_of(delay, delays):
+                    classes[number_of_class] += sign
+            elif verdict and column:
+                self.failed[(hour // 24, client, host, provider), verdict][column - 2] += sign
+        return last
+
+    def counted(self) -> dict[Key, list[int]]:
+        """The sums of every piece."""
+        found: defaultdict[Key, list[int]] = defaultdict(_ZEROS[COUNTED].copy)
+        for (hour, client, host, provider), sums in self.by_hour.items():
+            for key in (
+                (BY_HOUR_AND_CLIENT, hour, client, 0, ""),
+                (BY_HOUR_AND_PROVIDER, hour, 0, 0, provider),
+                (BY_DAY, hour // 24, client, host, provider),
+            ):
+                found[key] = [*map(add, found[key], sums)]
+        return found
+
+    def gone(self) -> dict[Key, list[int]]:
+        """The sums of each client, of all the time."""
+        found: defaultdict[Key, list[int]] = defaultdict(_ZEROS[COUNTED].copy)
+        for (_, client, _, _), sums in self.by_hour.items():
+            key = GONE, 0, client, 0, ""
+            found[key] = [*map(add, found[key], sums)]
+        return found
+
+    def counted_delays(self) -> dict[Key, dict[int, int]]:
+        """The delays of the pieces that have any."""
+        found: defaultdict[Key, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
+        for (hour, client, host, provider), classes in self.delays.items():
+            by_client = found[BY_HOUR_AND_CLIENT, hour, client, 0, ""]
+            by_day = found[BY_DAY, hour // 24, client, host, provider]
+            for number, count in classes.items():
+                by_client[number] += count
+                by_day[number] += count
+        return {**found}
+
+
+_ZEROS: Final = {names: [0] * len(names) for names in (COUNTED, OF_DOMAIN, FAILED)}
+
+
+# Postfix tells two digits, so there are not many.
+_CLASSES: Final[Remembered[str | float, int]] = Remembered(class_of)
+
+
+def _classes_of(delay: float, delays: str | None) -> tuple[int, ...]:
+    """The classes of the total and of each part, by their place."""
+    classes = _CLASSES
+    if not delays:
+        return (classes[delay],)
+    a, b, c, d = (*delays.split("/"), "", "", "")[:4]
+    return (
+        classes[delay],
+        CLASSES + classes[a],
+        2 * CLASSES + classes[b],
+        3 * CLASSES + classes[c],
+        4 * CLASSES + classes[d],
+    )
