@@ -6,19 +6,24 @@ beside this module run short forms, `tools/torture` long ones.
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import socket
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
+from pda import orders
 from pda.store.database import find_key, open_reader
-from tests.e2e.rsyslogd import Rsyslogd, running_rsyslogd, shipped_rule
+from tests.e2e.rsyslogd import Protocol, Rsyslogd, running_rsyslogd, shipped_rule
 from tests.running import Running
 
 _T = TypeVar("_T")
@@ -140,22 +145,105 @@ async def hurt(service: Running, hurts: Hurts) -> None:
             await in_thread(service.start)
 
 
-async def over(protocol: str, folder: Path, count: int, hurts: Hurts, rate: float = 0) -> Outcome:
-    """Records from rsyslogd's own socket over RELP or TCP, while the service is hurt."""
-    port = free_port()
+@asynccontextmanager
+async def served(
+    protocol: Protocol, folder: Path, store: Path | None = None, patience_s: int = 90
+) -> AsyncIterator[tuple[Running, Rsyslogd]]:
+    """A service, and an rsyslogd that forwards to it by a shipped rule."""
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+    port = free_port(kind)
     service = Running(folder, PDA_RECEIVE_LISTEN=f"{protocol}://127.0.0.1:{port}")
-    if protocol == "relp":
-        rule = shipped_rule("relp", port, timeout=str(_TIMEOUT_S if hurts.freezes else 90))
-    else:
-        rule = shipped_rule("tcp", port)
+    service.environment["PDA_STORE_PATH"] = str((store or folder) / "pda.db")
     await in_thread(service.start)
     try:
-        async with running_rsyslogd(rule) as rsyslogd, trio.open_nursery() as nursery:
-            sent = trio.Event()
-            nursery.start_soon(send, rsyslogd, count, sent, rate)
-            await hurt(service, hurts)
-            await sent.wait()
-            return await all_stored(folder, count)
+        async with running_rsyslogd(shipped_rule(protocol, port, timeout=patience_s)) as rsyslogd:
+            yield service, rsyslogd
     finally:
         with trio.CancelScope(shield=True):
             await in_thread(partial(service.stop, signal.SIGTERM))
+
+
+async def over(
+    protocol: Protocol, folder: Path, count: int, hurts: Hurts, rate: float = 0
+) -> Outcome:
+    """Records from rsyslogd's own socket over RELP or TCP, while the service is hurt."""
+    patience_s = _TIMEOUT_S if hurts.freezes else 90
+    async with (
+        served(protocol, folder, patience_s=patience_s) as (service, rsyslogd),
+        trio.open_nursery() as nursery,
+    ):
+        sent = trio.Event()
+        nursery.start_soon(send, rsyslogd, count, sent, rate)
+        await hurt(service, hurts)
+        await sent.wait()
+        return await all_stored(folder, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """What was seen while the disk was full."""
+
+    problem: str
+    healthz: int
+    """HTTP status."""
+    acknowledged: int
+    stored: int
+
+
+async def on_a_full_disk(folder: Path, disk: Path, count: int) -> tuple[Full, Outcome]:
+    """Records over RELP to a store on `disk`, a small tmpfs that is enlarged once it is full."""
+    async with served("relp", folder, disk) as (_, rsyslogd), trio.open_nursery() as nursery:
+        service_status = partial(_status, disk)
+        nursery.start_soon(send, rsyslogd, count, trio.Event())
+        while not (await in_thread(service_status))["problem"]:  # noqa: ASYNC110 another process
+            await trio.sleep(0.1)
+        seen = await in_thread(service_status)
+        (listener,) = seen["listeners"]
+        rows, _ = await in_thread(partial(stored, disk))
+        healthz = await in_thread(partial(_http_status, seen["http"][0] + "/healthz"))
+        full = Full(seen["problem"], healthz, listener["counters"]["acknowledged"], rows)
+        await trio.run_process(["mount", "-o", "remount,size=512m", str(disk)])
+        found = await all_stored(disk, count)
+        assert not (await in_thread(service_status))["problem"]
+        return full, found
+
+
+async def by_datagrams(folder: Path, count: int) -> tuple[Outcome, int]:
+    """Records over UDP to a service that stands still meanwhile; and how many it says were lost."""
+    async with served("udp", folder) as (service, rsyslogd):
+        assert service.process is not None
+        service.process.send_signal(signal.SIGSTOP)
+        await send(rsyslogd, count, trio.Event())
+        await _silence_of(rsyslogd)
+        service.process.send_signal(signal.SIGCONT)
+        counters: dict[str, int] = {}
+        while counters.get("lines", 0) + counters.get("kernel_drops", 0) < count:
+            await trio.sleep(0.2)
+            (listener,) = (await in_thread(service.status))["listeners"]
+            counters = listener["counters"]
+        found = await all_stored(folder, counters["lines"])
+        return Outcome(count, found.rows, found.recipients), counters["kernel_drops"]
+
+
+async def _silence_of(rsyslogd: Rsyslogd) -> None:
+    """Until it has forwarded all it has: it does nothing any more."""
+    path, before = Path(f"/proc/{rsyslogd.pid}/stat"), -1
+    while (now := sum(map(int, path.read_text().rpartition(")")[2].split()[11:13]))) != before:  # noqa: ASYNC240 memory
+        before = now
+        await trio.sleep(1)
+
+
+def _status(store: Path) -> dict[str, Any]:
+    sock = orders.running(store / "pda.db.sock")
+    assert sock is not None
+    (reply,) = orders.ask(sock, orders.GetStatus())
+    found: dict[str, Any] = json.loads(bytes(reply.body))
+    return found
+
+
+def _http_status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
