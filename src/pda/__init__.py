@@ -53,6 +53,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       coverage.py           what the log should have said and did not
       upkeep.py             the database as a whole: check, backup, restore, another key
       outbox.py webhooks.py   what is to be sent, and who is told of changes
+      rejects.py            what was refused, at the door and in the queue
       bounced.py suppressions.py   evidence against addresses, and advice
       addresses.py          what is known of many addresses or messages at a time
       feed.py               what changed, in the order in which it became known
@@ -67,6 +68,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       feed.py               what changed, as a feed and as a stream
       suppressions.py       what is known of addresses, and advised
       webhooks.py           who is told of changes
+      rejects.py            what was refused
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
       api.py lists.py rules_api.py access_api.py  /api/v1, /healthz, /metrics

@@ -23,7 +23,7 @@ import msgspec
 import trio
 
 from pda.maillog.correlate import gather
-from pda.maillog.events import Event, Told
+from pda.maillog.events import Event, Refusal, Told, refused_told
 from pda.maillog.pipeline import Pipeline, Rules, Source
 from pda.maillog.rejudge import Classify, rejudge_told
 from pda.news import News
@@ -78,6 +78,7 @@ class Pending(msgspec.Struct):
 
     batches: list[Batch] = []
     events: int = 0
+    refused: int = 0
     live: bool = False
     done: list[trio.Event] = []
     stored: list[Callable[[], None]] = []
@@ -202,6 +203,7 @@ class Ingest:
             work.inserted(batch)
         pending.batches.append(batch)
         pending.events += count(work.told)
+        pending.refused += len(batch.rejects)
         pending.live |= work.live
         if work.done is not None:
             pending.done.append(work.done)
@@ -231,7 +233,7 @@ class Ingest:
         """An import fills its transactions; live lines wait for no more than what is there."""
         pending = self._pending
         most = _MOST_UNACKNOWLEDGED if pending.stored else _MOST_EVENTS
-        if pending.done or pending.events >= most:
+        if pending.done or pending.events + pending.refused >= most:
             return True
         return pending.live and not self._live_waiting
 
@@ -274,13 +276,15 @@ class Ingest:
 
     def _read(self, batches: list[Lines]) -> list[Told]:
         events: list[Event] = []
+        refused: list[Refusal] = []
         for batch in batches:
             source = self._source(batch.zone, batch.hostname)
             if batch.partial:
                 events += source.read_partial(batch.lines[0], batch.received_at)
             else:
                 events += read_each(source, batch.lines, batch.received_at)
-        return gather(events)
+            refused += source.refused()
+        return [*gather(events), *refused_told(refused)]
 
     def _source(self, zone: str, hostname: str) -> Source:
         source = self._sources.get((zone, hostname))

@@ -18,7 +18,7 @@ import msgspec
 from pda import backfill
 from pda.backfill import BackfillError, Chunk, LogFile, Mark
 from pda.maillog.correlate import gather
-from pda.maillog.events import Attempt, Event, Told
+from pda.maillog.events import Attempt, Event, Refusal, Told, refused_told
 from pda.maillog.pipeline import Pipeline, Source
 from pda.maillog.syslog import HeaderReader
 from pda.maillog.years import Years, first_moment, lacks_years, moment_reader
@@ -137,7 +137,7 @@ class FileReader:
         self._lines += whole
         self._is_log |= tally.headerless - headerless < whole
         attempts = sum(isinstance(event.said, Attempt) for event in events)
-        told, said = gather(events), len(events)
+        told, said = [*gather(events), *refused_told(self._refused(source))], len(events)
         part = Part(told, len(lines), said, attempts, tally.unknown - unknown, chunk.stored)
         self._advance(chunk, part)
         return part
@@ -149,11 +149,20 @@ class FileReader:
         pieces = self._years.pieces(lines) if self._years else [(lines, written_at)]
         return [event for some, at in pieces for event in read_each(source, some, at)]
 
+    def _refused(self, source: Source) -> list[Refusal]:
+        begin, end = self._span
+        return [one for one in source.refused() if begin <= one.at <= end]
+
+    @property
+    def _span(self) -> tuple[float, float]:
+        """What is wanted, inclusive."""
+        end = math.inf if self._wanted.until is None else self._wanted.until
+        return self._wanted.since or 0, end
+
     def _wanted_of(self, events: list[Event]) -> list[Event]:
         if self._wanted.since is None and self._wanted.until is None:
             return events
-        begin = self._wanted.since or 0
-        end = math.inf if self._wanted.until is None else self._wanted.until
+        begin, end = self._span
         kept = [event for event in events if begin <= event.said.at <= end]
         self._left_out |= len(kept) < len(events)
         self._pipeline.tally.left_out += len(events) - len(kept)

@@ -137,9 +137,8 @@ def test_pages_are_given_back(store: Store) -> None:
 
 
 def test_what_belongs_to_no_entry_goes_by_its_own_time(store: Store) -> None:
-    store.connection.execute("DROP TABLE IF EXISTS reject")
-    store.connection.execute("CREATE TABLE reject (id INTEGER PRIMARY KEY, at INTEGER)")
-    store.connection.executemany("INSERT INTO reject (at) VALUES (?)", [(1,), (NINTH,)])
+    columns = "?" + ", 1" * 14
+    store.connection.executemany(f"INSERT INTO reject VALUES ({columns})", [(1,), (NINTH,)])
     removed(store, NINTH)
     assert store.connection.execute("SELECT at FROM reject").fetchall() == [(NINTH,)]
 

@@ -84,6 +84,22 @@ def may_claim(client_id: str, clues: Clues, rules: ClientRules) -> bool:
     )
 
 
+def at_the_door(client_ip: str, sasl_username: str, rules: ClientRules) -> str:
+    """Whose mail was refused, as far as that is certain; empty where it is not.
+
+    A sender's domain is anybody's claim at the door: only a network or a SASL user tells.
+    """
+    bound = [
+        client_id
+        for client_id, binding in rules.bindings.items()
+        if sasl_username in binding.sasl_users or _inside(client_ip, binding.networks)
+    ]
+    if bound:
+        return bound[0] if len(bound) == 1 else ""
+    named = "sasl" in rules.places and sasl_username not in rules.bindings
+    return sasl_username if named else ""
+
+
 def _inside(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
     try:
         ip = ip_address(address)

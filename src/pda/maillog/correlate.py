@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from pda.maillog import chain
-from pda.maillog.clients import ClientRules
+from pda.maillog.clients import ClientRules, at_the_door
 from pda.maillog.events import (
     SUBSECOND,
     Alone,
@@ -118,6 +118,10 @@ class Correlator:
             affected = self._links.inherit([change.life for change in changed])
         self._touched = []
         return changes
+
+    def client_at_the_door(self, client_ip: str, sasl_username: str) -> str:
+        """Whose mail was refused there, as far as that is certain."""
+        return at_the_door(client_ip, sasl_username, self._clients)
 
     def judge_by(self, classify: Classify) -> None:
         """Other rules: what is remembered has their verdicts now; the store is not told."""

@@ -36,9 +36,12 @@ from pda.maillog.events import (
     MessageId,
     Notification,
     QueueActive,
+    Refusal,
+    Reject,
     Removed,
     Unknown,
     Verdict,
+    refusal,
 )
 from pda.maillog.syslog import MORE_IN_TEXT, HeaderReader, without_pri
 
@@ -48,9 +51,7 @@ PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cache
 _COMPLETE = re.compile(rb".*(?:\)|>|: removed)", re.DOTALL)
 # At the door there is no queue entry yet; some logs have lost the ids.
 _WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
-_FACTS = frozenset(
-    [MessageId, HeaderInfo, HeaderAction, QueueActive, Removed, Notification, Connected]
-)
+_FACTS = frozenset([MessageId, HeaderInfo, QueueActive, Removed, Notification, Connected])
 """What most lines say that are no attempts: nothing else hangs on how they say it."""
 _ENDS = "\r\n\0"
 _MOST_SHAPES, _SHAPE = 100, 200
@@ -207,6 +208,7 @@ class Source:
         self._pipeline = pipeline
         self._headers = headers
         self._seen: dict[tuple[str, str, int], tuple[int, int]] | None = None if live else {}
+        self._refused: list[Refusal] = []
 
     @property
     def tally(self) -> Tally:
@@ -273,15 +275,22 @@ class Source:
         if isinstance(record, Unknown):
             pipeline.tally.note_shape(header.program, header.text)
             return
+        host = pipeline.hosts.get(header.hostname) or pipeline.host(header.hostname)
+        if isinstance(record, Reject | HeaderAction) and record.action.endswith("reject"):
+            self._refused.append(_refusal(host, header, queue_id, record))
         if queue_id in _WITHOUT_ENTRY:
             pipeline.tally.at_the_door += 1
             return
-        host = pipeline.hosts.get(header.hostname) or pipeline.host(header.hostname)
         if isinstance(record, Delivery) and record.status not in PROBES:
             events += self._attempts(host, queue_id, header, record)
         else:
             fact = Fact(header.at, header.grade, header.syslog_name, record)
             events.append(Event(host, queue_id, fact))
+
+    def refused(self) -> list[Refusal]:
+        """What was refused by the lines that were read since this was asked last."""
+        refused, self._refused = self._refused, []
+        return refused
 
     def read_partial(self, line: bytes, received_at: int) -> list[Event]:
         """The event in what stood behind the last line end of a stream, if that is a whole line."""
@@ -350,6 +359,13 @@ class Source:
             before = 0
         self._seen[text] = before + more, at
         return before
+
+
+def _refusal(host: str, header: Header, queue_id: str, record: Reject | HeaderAction) -> Refusal:
+    digest = text_digest(f"{host} {header.program} {header.procid} {header.text}")
+    entry = "" if queue_id in _WITHOUT_ENTRY else queue_id
+    about = header.at, header.grade, host, entry, header.program[:40], digest
+    return refusal(record, about)
 
 
 _as_signed = Struct(">q").unpack

@@ -23,8 +23,10 @@ from pda.maillog.events import (
     Facts,
     HeaderAction,
     Life,
+    Refusal,
     Told,
     address_key,
+    refused_told,
     unpack_facts,
 )
 
@@ -130,6 +132,8 @@ class Pseudonyms:
         return reason
 
     def _told(self, one: Told) -> Told:
+        if one.refused:
+            (one,) = refused_told([self._refusal(refusal) for refusal in one.refused])
         attempts = [self.attempt(attempt) for attempt in one.attempts]
         before = unpack_facts(one.packed) if one.packed else one.facts
         facts = [self.fact(fact) for fact in before]
@@ -137,6 +141,12 @@ class Pseudonyms:
         if all(now is then for now, then in pairs):
             return one
         return Told(one.host, one.queue_id, facts, attempts)
+
+    def _refusal(self, refusal: Refusal) -> Refusal:
+        """One that is known again: its digest is as it was."""
+        now = self.record(refusal)
+        reply = self.reply(now.reply, [refusal.recipient])
+        return now if reply == now.reply else msgspec.structs.replace(now, reply=reply)
 
     def _delivery(self, delivery: Delivery) -> Delivery:
         changed = self._strings(delivery)

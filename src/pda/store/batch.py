@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import msgspec
 
-from pda.store import bounced, imports
+from pda.store import bounced, imports, rejects
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
 
 _NEW = {
+    **rejects.NEW,
     "host": "INSERT INTO host VALUES (?, ?)",
     "client": "INSERT INTO client VALUES (?, ?)",
     "relay": "INSERT INTO relay VALUES (?, ?, ?)",
@@ -68,6 +69,7 @@ class Batch(msgspec.Struct):
     """By recipient and entry: outcomes that say something about the address."""
     no_evidence: list[tuple[str, int]] = []
     """Those that may have said something before; taken out first."""
+    rejects: list[Row] = []
     withdrawn: list[Row] = []
     """Outcomes that are none any more."""
     clients: set[str] = set()
@@ -107,6 +109,7 @@ def execute(connection: Connection, batch: Batch) -> None:
     many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
     many(_PUT_TERM, sorted(batch.terms))
     many(_PUT_WITHDRAWN, batch.withdrawn)
+    many(rejects.PUT, sorted(batch.rejects))
     many(bounced.REMOVE, sorted(batch.no_evidence))
     many(bounced.PUT, [row for _, row in sorted(batch.evidence.items())])
     if batch.imported is not None:

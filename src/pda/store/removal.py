@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from pda.maillog.events import Attempt, Fact, Told, unpack_facts
+from pda.maillog.events import Attempt, Fact, Refusal, Told, refused_told, unpack_facts
 from pda.maillog.pseudonyms import Pseudonyms
 from pda.store.database import Connection
 
@@ -24,7 +24,7 @@ CREATE TABLE erased (
 """,
 )
 _SECRET_OCTETS = 32
-_Said = TypeVar("_Said", Fact, Attempt)
+_Said = TypeVar("_Said", Fact, Attempt, Refusal)
 
 
 class Removal:
@@ -65,7 +65,9 @@ class Removal:
             dropped = len(facts) + len(one.attempts) - len(young_facts) - len(young)
             self.refused += dropped
             self.refused_attempts += len(one.attempts) - len(young)
-            if not dropped:
+            if one.refused:
+                yield from refused_told(self._kept(one.refused))
+            elif not dropped:
                 yield one
             elif young_facts or young:
                 yield Told(one.host, one.queue_id, young_facts, young)

@@ -33,8 +33,8 @@ _OLDEST = """
 SELECT min(born) FROM (
     SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS born FROM client c)
 """
-TIMED = {"reject": "at", "withdrawn": "born"}
-"""Tables of what belongs to no queue entry, and the column that says when it was."""
+TIMED = {"reject": ("at", "at, digest"), "withdrawn": ("born", "change")}
+"""Tables of what belongs to no queue entry: the column that says when it was, and the key."""
 
 
 class Orphans(NamedTuple):
@@ -107,14 +107,12 @@ def _terms(
 
 
 def _remove_timed(connection: Connection, horizon: int, rows: int) -> None:
-    known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()}
-    for table, column in TIMED.items():
-        if table in known:
-            connection.execute(
-                f"DELETE FROM {table} WHERE rowid IN"
-                f" (SELECT rowid FROM {table} WHERE {column} < ? LIMIT ?)",
-                (horizon, rows),
-            )
+    for table, (column, key) in TIMED.items():
+        connection.execute(
+            f"DELETE FROM {table} WHERE ({key}) IN"
+            f" (SELECT {key} FROM {table} WHERE {column} < ? LIMIT ?)",
+            (horizon, rows),
+        )
 
 
 def find_orphans(connection: Connection, given: Mapping[str, int]) -> list[Orphans]:

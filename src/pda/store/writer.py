@@ -30,6 +30,7 @@ from pda.store.erasure import EraseAddress
 from pda.store.imports import Import
 from pda.store.lives import StoredLives
 from pda.store.names import number_of
+from pda.store.rejects import RejectRows
 from pda.store.removal import Removal
 from pda.store.rows import Rows
 from pda.store.schema import migrate
@@ -49,6 +50,7 @@ class Correlates(Protocol):
     def add(self, told: Iterable[Told], stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
     def wanted(self) -> Wanted: ...
     def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
+    def client_at_the_door(self, client_ip: str, sasl_username: str, /) -> str: ...
     def judge_by(self, classify: Callable[[Failure], Verdict]) -> None: ...
     def revived(self, lives: list[Life]) -> list[Life]: ...
     def forget(self, keys: Iterable[EntryKey]) -> None: ...
@@ -65,6 +67,7 @@ class Writer:
         self._added: list[Change] | None = None
         self.removal = Removal(connection)
         self._rows = Rows(connection)
+        self._rejects = RejectRows(connection, self._rows.hosts, self._rows.clients)
         self._lives = StoredLives(connection, self._rows, self.removal)
         self._counting = Counting(connection)
         self._judges_by = ""
@@ -86,13 +89,18 @@ class Writer:
         Where the database cannot be read (`DatabaseError`), it is to be called again for the same.
         """
         correlator = self._correlator
+        refused = [one for each in told for one in each.refused]
+        told = [one for one in told if one.queue_id]
         if self._added is None:
             self._added = correlator.add(told, self._lives.of_keys(correlator.missing(told)))
         wanted = correlator.wanted()
         keys = wanted.keys | self._lives.keys_of(wanted.message_ids)
         changes = self._added + correlator.join(self._lives.of_keys(keys))
         self._added = None
-        return self._rows.batch(changes)
+        batch = self._rows.batch(changes)
+        if refused:
+            batch.rejects = self._rejects.rows(refused, correlator.client_at_the_door, batch)
+        return batch
 
     def is_judged_by(self, digest: str) -> bool:
         """Whether all that is stored has the verdicts of the list with this digest."""

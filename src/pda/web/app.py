@@ -23,6 +23,7 @@ from pda.web import (
     openapi,
     original_api,
     pages,
+    rejects,
     rules_api,
     sessions,
     suppressions,
@@ -82,6 +83,7 @@ def create_app(site: Site) -> QuartTrio:
     router.add("Coverage", coverage_api.CoverageApi(site.service, asker))
     lists.Lists(asker).register(app)
     router.add("What changed", feed.Feed(site, asker))
+    router.add("Rejects", rejects.RejectsApi(asker))
     router.add("Webhooks", webhooks.WebhooksApi(site, asker))
     router.add("Addresses", suppressions.Suppressing(site, asker))
     router.add("Bounce rules", rules_api.RulesApi(site, asker))

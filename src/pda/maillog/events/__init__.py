@@ -4,6 +4,7 @@ Owns the values that travel from the socket to the answer. Imports nothing of ou
 neither sockets, clocks nor SQL. All times are microseconds since the epoch, UTC.
 
 - `records`: one line's header and record
+- `refused`: a reject as it is kept
 - `known`: facts and attempts of a queue entry, verdicts, outcomes
 """
 
@@ -30,6 +31,7 @@ from pda.maillog.events.known import (
     address_key,
     is_reusable,
     pack_facts,
+    refused_told,
     unpack_facts,
 )
 from pda.maillog.events.records import (
@@ -59,6 +61,7 @@ from pda.maillog.events.records import (
     TakenOver,
     Unknown,
 )
+from pda.maillog.events.refused import Refusal, manner_of, refusal, without_places
 
 __all__ = [
     "LINKS",
@@ -95,6 +98,7 @@ __all__ = [
     "QueueActive",
     "QueueOperation",
     "Record",
+    "Refusal",
     "Reject",
     "Removed",
     "State",
@@ -107,6 +111,10 @@ __all__ = [
     "Wanted",
     "address_key",
     "is_reusable",
+    "manner_of",
     "pack_facts",
+    "refusal",
+    "refused_told",
     "unpack_facts",
+    "without_places",
 ]

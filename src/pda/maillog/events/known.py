@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from pda.maillog.events.records import LINKS, ONCE, AnyRecord, Delivery, HandedOn, TakenOver
+from pda.maillog.events.refused import Refusal
 
 BounceType: TypeAlias = Literal["soft", "hard", "undetermined"]
 
@@ -199,6 +200,8 @@ class Told(msgspec.Struct, gc=False, array_like=True):
     packed: bytes = b""
     """Then the facts are in here, see `pack_facts`."""
     packed_facts: int = 0
+    refused: list[Refusal] = []
+    """Of no entry: what was refused, of all hosts. It stands alone, see `refused_told`."""
 
     @property
     def said(self) -> list[Fact | Attempt]:
@@ -210,6 +213,11 @@ class Told(msgspec.Struct, gc=False, array_like=True):
     def events(self) -> int:
         """How many lines said it."""
         return len(self.facts) + self.packed_facts + len(self.attempts)
+
+
+def refused_told(refused: list[Refusal]) -> list[Told]:
+    """What was refused, on the way that all takes that is told."""
+    return [Told("", "", [], [], refused=refused)] if refused else []
 
 
 class Facts:

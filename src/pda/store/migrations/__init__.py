@@ -15,6 +15,7 @@ from pda.store.migrations import (
     first,
     outgoing,
     providers,
+    rejects,
     removal,
     suppressions,
 )
@@ -31,4 +32,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     suppressions.migrate,
     outgoing.migrate,
     counts.migrate,
+    rejects.migrate,
 ]
