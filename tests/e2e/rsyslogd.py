@@ -34,7 +34,7 @@ Framing = Literal["octet-counted", "traditional"]
 _CONFIGURATION = """\
 global(workDirectory="{directory}")
 module(load="imuxsock" SysSock.Use="off")
-input(type="imuxsock" Socket="{directory}/log" RateLimit.Interval="0")
+input(type="imuxsock" Socket="{directory}/log" {limit})
 {rule}
 """
 
@@ -92,14 +92,16 @@ def by_tls(rule: str, authority: Path, certificate: Path, key: Path) -> str:
 
 
 @asynccontextmanager
-async def running_rsyslogd(rule: str) -> AsyncIterator[Rsyslogd]:
+async def running_rsyslogd(
+    rule: str, limit: str = 'RateLimit.Interval="0"'
+) -> AsyncIterator[Rsyslogd]:
     """Run rsyslogd with this rule; at the end stop it orderly and remove its work directory."""
     assert RSYSLOGD, "mark the test with `needs_rsyslogd`"
     # A short path: the address of a unix socket has at most 107 octets.
     with tempfile.TemporaryDirectory(prefix="pda-rsyslogd-") as name:
         directory = Path(name)
         configuration = directory / "rsyslog.conf"
-        configuration.write_text(_CONFIGURATION.format(directory=directory, rule=rule))
+        configuration.write_text(_CONFIGURATION.format(directory=directory, rule=rule, limit=limit))
         command = [RSYSLOGD, "-n", "-f", str(configuration), "-i", str(directory / "pid")]
         process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL)
         try:

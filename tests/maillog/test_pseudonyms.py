@@ -34,11 +34,17 @@ MARK = NOW.partition("@")[0]
         ("SRS0=ab=XY=example.org=ann.smith@fwd.example", f"SRS0=ab=XY=example.org={MARK}@fwd.example"),
         ("ann.smith+news@example.org", f"{MARK}+news@example.org"),
         (f"{ANN} and {ANN}", f"{NOW} and {NOW}"),
+        (f"\0{ANN}\x7f", f"\0{NOW}\x7f"),
     ],
 )  # fmt: skip
 def test_where_an_address_may_stand(text: str, expected: str) -> None:
     assert KNOWN.text(text) == expected
     assert KNOWN.text(expected) == expected
+
+
+def test_a_recipient_with_a_backslash() -> None:
+    odd = f"{ANN}\\xf4[192.0.2.1]@b.example"
+    assert "smith" not in KNOWN.reply(f"no {odd} here", [odd])
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 
 HASH_OCTETS = 8
 _PREFIX = "erased-"
-_WORD = r"[^\s@<>,;:\"()\[\]\\|=&?/]"
-_DOMAIN = r"[^\s@<>,;:\"()\[\]\\|=&?/%!'#*]"
+_WORD = r"[^\s\x00-\x1f\x7f@<>,;:\"()\[\]\\|=&?/]"
+_DOMAIN = r"[^\s\x00-\x1f\x7f@<>,;:\"()\[\]\\|=&?/%!'#*]"
 _ADDRESS = re.compile(
     rf"(?:\"[^\"\s]{{1,64}}\"|{_WORD}{{1,128}}(?:={_WORD}{{1,128}}){{0,6}})(?:@|%40){_DOMAIN}{{1,253}}"
     rf"|{_WORD}{{1,128}}={_DOMAIN}{{1,253}}\.[A-Za-z]{{2,63}}",
@@ -128,7 +128,8 @@ class Pseudonyms:
             if len(local) < 3 or local.lower() in _COMMON or (now := self.text(address)) == address:
                 continue
             mark = now.rpartition("@")[0]
-            reason = re.sub(_alone(local), mark, reason, flags=re.IGNORECASE)
+            alone = re.compile(_alone(local), re.IGNORECASE)
+            reason = alone.sub(lambda _, mark=mark: mark, reason)  # type: ignore[misc]  # a str
         return reason
 
     def _told(self, one: Told) -> Told:
