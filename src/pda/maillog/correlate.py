@@ -205,7 +205,7 @@ class Correlator:
             life.summary = summarise(life, self._clients)
         now = life.summary
         assert now is not None
-        if facts or before is None or gone or fate(now) != fate(before):
+        if facts or before is None or gone or (now is not before and fate(now) != fate(before)):
             changed, lost = _all_outcomes(life, now)
         else:
             changed, lost = _touched_outcomes(life, attempts, now)
