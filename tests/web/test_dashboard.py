@@ -61,6 +61,8 @@ async def test_mail_is_shown(tmp_path: Path) -> None:
         text = await page(app)
         found = await page(app, "/messages")
     assert "50.0\N{NARROW NO-BREAK SPACE}% of recipients reached" in text
+    assert "invalid-recipient" in text
+    assert "550 5.1.1 User unknown" in text
     assert "12\N{NARROW NO-BREAK SPACE}345" in text
     assert "3 oversize" in text
     assert "gone@example.org" in found
@@ -72,6 +74,14 @@ async def test_an_empty_range_is_no_empty_database(tmp_path: Path) -> None:
         text = await page(app, "/?from=2025-03-01T00:00Z&to=2025-04-01T00:00Z")
     assert "No mail in this range" in text
     assert "pda backfill" not in text
+
+
+@pytest.mark.parametrize("path", ["/", "/domains/example.org", "/providers/other", "/messages"])
+@pytest.mark.parametrize("range_", [MARCH, "range=1h", "range=24h", "range=30d"])
+async def test_every_filter_can_be_asked_for(tmp_path: Path, path: str, range_: str) -> None:
+    with web(tmp_path, BOUNCED) as app:
+        for more in ("", "&client=shop", "&client=", "&host=mx1", "&client=shop&host=mx1"):
+            await page(app, f"{path}?{range_}{more}")
 
 
 async def test_every_link_of_the_home_page_leads_somewhere(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@
     message.py    the story of one message
     places.py     a recipient domain, a provider
     recipients.py one recipient
-    counting.py   what pages ask of what was counted
+    counting.py sample.py  what pages ask of what was counted; the latest attempts, where nothing is
     original.py   links to the original's views
 
 Owns their paths. A page asks the store by `queries`, and the service by `ports`; everything from

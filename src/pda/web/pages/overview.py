@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from quart import Response, g
@@ -16,7 +16,7 @@ from quart.app import Quart
 
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import Counts, Delays, Point
+from pda.store.queries import Counts, Delays, Filter, Point
 from pda.web.asking import Asker
 from pda.web.pages import figures, trouble
 from pda.web.pages.charts import Chart
@@ -25,13 +25,12 @@ from pda.web.pages.figures import Side
 from pda.web.pages.first import target
 from pda.web.pages.layout import Layout
 from pda.web.pages.outcomes import Tally
+from pda.web.pages.sample import latest_failures
 from pda.web.pages.trouble import Trouble
 from pda.web.pages.view import View
 from pda.web.ports import Site
 
 _ROWS: Final = 8
-_DOMAINS: Final = 200
-"""So many are looked at for what changed; the busiest are shown."""
 _REASONS: Final = 8
 _TROUBLES: Final = 4
 
@@ -95,52 +94,58 @@ class OverviewPage:
 
 def overview_of(connection: Connection, view: View) -> Overview:
     """What there is to show."""
-    asking = Counting(connection, view)
-    points, before = asking.series(asking.time), asking.series(asking.before)
-    of_providers = asking.series(asking.time, group="provider")
-    providers = _providers(of_providers, asking)
-    domains = asking.sides("domain", _DOMAINS)
-    delays, delay = asking.delays()
+    counting = Counting(connection, view)
+    points = counting.series(counting.time)
+    providers, of_providers = _providers(counting)
+    domains = counting.domains()
+    time_of_delays, delays, delay = counting.delays()
     return Overview(
         is_empty=not points and queries.oldest(connection, view.client) is None,
         now=figures.total(points),
-        before=figures.total(before),
-        weight=asking.time.weight(),
-        outcomes=figures.outcomes_chart(points, asking.time),
-        troubles=_troubles(asking, providers, figures.by_group(of_providers), domains),
+        before=figures.total(counting.series(counting.time.before())),
+        weight=counting.time.weight(),
+        outcomes=figures.outcomes_chart(points, counting.time),
+        troubles=[
+            _explained(connection, view, one)
+            for one in _troubles(counting, providers, of_providers, domains)
+        ],
         providers=providers[:_ROWS],
         domains=domains[:_ROWS],
-        clients=_clients(asking) if view.client is None else [],
-        reasons=asking.reasons(_REASONS),
+        clients=_clients(counting) if view.client is None else [],
+        reasons=counting.reasons(_REASONS),
         changes=_changes(providers, domains),
-        delays=figures.delays_chart(delays, asking.time),
+        delays=figures.delays_chart(delays, time_of_delays),
         delay=delay,
     )
 
 
-def _providers(points: Sequence[Point], asking: Counting) -> list[Side]:
-    before = figures.totals(asking.series(asking.before, group="provider"))
-    groups = figures.by_group(points)
-    made = figures.sides(figures.totals(points), before, len(groups))
-    return [
-        msgspec.structs.replace(side, spark=figures.failing_line(groups[side.name], asking.time))
-        for side in made
+def _providers(counting: Counting) -> tuple[list[Side], Mapping[str, Sequence[Point]]]:
+    """The busiest first; and what was counted of each over time."""
+    time = counting.of_providers
+    groups = figures.by_group(counting.series(time, "provider"))
+    now = {name: figures.total(points) for name, points in groups.items()}
+    before = figures.totals(counting.series(time.before(), "provider"))
+    sides = [
+        msgspec.structs.replace(side, spark=figures.failing_line(groups[side.name], time))
+        for side in figures.sides(now, before, len(groups))
+        if side.now.attempts
     ]
+    return sides, groups
 
 
 def _troubles(
-    asking: Counting,
+    counting: Counting,
     providers: Sequence[Side],
     points: Mapping[str, Sequence[Point]],
     domains: Sequence[Side],
 ) -> list[Trouble]:
-    """Where mail is not being delivered, and what is said there."""
-    starts, attempts = asking.time.starts, sum(one.now.attempts for one in providers)
+    """Where mail is not being delivered."""
+    time, attempts = counting.of_providers, sum(one.now.attempts for one in providers)
     found = [
         Trouble(
             kind="provider",
             side=side,
-            since=trouble.begun(figures.bars(points[side.name], asking.time), starts, side),
+            since=trouble.begun(figures.bars(points[side.name], time), time.starts, side),
             is_grave=trouble.is_grave(side, attempts),
         )
         for side in trouble.worst((p for p in providers if p.name not in _NOWHERE), attempts)
@@ -149,24 +154,28 @@ def _troubles(
         Trouble(kind="domain", side=side, since=0, is_grave=trouble.is_grave(side, attempts))
         for side in trouble.worst(domains, attempts)
     ]
-    return [_explained(asking, one) for one in found[:_TROUBLES]]
+    return found[:_TROUBLES]
 
 
 _NOWHERE: Final = frozenset(("none", "local", "other", ""))
 """No provider: what is wrong there is told by domain."""
 
 
-def _explained(asking: Counting, one: Trouble) -> Trouble:
-    """With what is said there most often."""
-    top = asking.top(asking.time, "reason", 1, **{one.kind: one.side.name})
-    if not top:
+def _explained(connection: Connection, view: View, one: Trouble) -> Trouble:
+    """With what was said there last."""
+    place: dict[str, Any] = {one.kind: one.side.name}
+    wanted = Filter(client=view.client, host=view.host, since=view.since, **place)
+    failed = latest_failures(connection, wanted, 1)
+    if not failed:
         return one
-    return msgspec.structs.replace(one, category=top[0].category, reason=top[0].example)
+    last = failed[0]
+    return msgspec.structs.replace(one, category=last.category or "", reason=last.reason)
 
 
-def _clients(asking: Counting) -> list[tuple[str, Counts, Counts]]:
+def _clients(counting: Counting) -> list[tuple[str, Counts, Counts]]:
     now, before = (
-        figures.totals(asking.series(time, group="client")) for time in (asking.time, asking.before)
+        figures.totals(counting.series(time, "client"))
+        for time in (counting.time, counting.time.before())
     )
     ranked = sorted(now, key=lambda name: (-now[name].attempts, name))[: 3 * _ROWS]
     return [(name, now[name], before.get(name, Counts())) for name in ranked]

@@ -6,13 +6,13 @@ Domains are counted by day, so a domain's bars are days.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 from quart import Response
 from quart.app import Quart
 
-from pda.store import queries
 from pda.store.database import Connection
 from pda.store.queries import AttemptRow, Delays, Filter
 from pda.web.asking import Asker
@@ -21,7 +21,8 @@ from pda.web.pages.charts import Chart
 from pda.web.pages.counting import Counting, Share
 from pda.web.pages.figures import Side
 from pda.web.pages.layout import Layout
-from pda.web.pages.view import DAY, HOUR, View
+from pda.web.pages.sample import Sample, latest_failures, sample
+from pda.web.pages.view import View
 
 _REASONS: Final = 12
 _LATEST: Final = 10
@@ -34,8 +35,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     attempts: Chart
     reasons: list[Share]
-    delays: Chart
+    delays: Chart | None
     delay: Delays | None
+    sample: Sample | None
+    """In the place of reasons and delays, where these are not counted."""
     latest: list[AttemptRow]
     """Attempts that failed, the latest first."""
 
@@ -53,40 +56,53 @@ class PlacesPage:
         app.add_url_rule("/providers/<path:name>", "provider_page", self.provider)
 
     async def domain(self, name: str) -> Response:
-        """A recipient domain."""
-        return await self._show("domain", name, DAY)
+        """A recipient domain; of all hosts, as domains are counted."""
+        view = msgspec.structs.replace(self._layout.view(), host=None)
+        return await self._show("domain", name, view, domain_of)
 
     async def provider(self, name: str) -> Response:
         """Who runs the hosts that mail is handed to."""
-        return await self._show("provider", name, HOUR)
+        return await self._show("provider", name, self._layout.view(), provider_of)
 
-    async def _show(self, kind: str, name: str, finest: int) -> Response:
-        view = self._layout.view()
-        place = await self._asker.ask(place_of, view, kind, name, finest)
+    async def _show(
+        self, kind: str, name: str, view: View, question: Callable[[Connection, View, str], Place]
+    ) -> Response:
+        place = await self._asker.ask(question, view, name)
         return await self._layout.page("place.html", view, place=place, kind=kind, name=name)
 
 
-def place_of(connection: Connection, view: View, kind: str, name: str, finest: int) -> Place:
-    """What there is to show."""
-    counting = Counting(connection, view, finest, **{kind: name})
-    points = counting.series(counting.time)
-    now, before = figures.total(points), figures.total(counting.series(counting.before))
-    delays, delay = counting.delays()
-    return Place(
-        side=Side(name=name, now=now, before=before),
-        weight=counting.time.weight(),
-        attempts=figures.attempts_chart(points, counting.time),
+def domain_of(connection: Connection, view: View, name: str) -> Place:
+    """What there is to show of a domain."""
+    counting = Counting(connection, view, domain=name)
+    wanted = Filter(client=view.client, domain=name, since=view.since, until=view.until)
+    return _place(connection, counting, wanted, sample=sample(connection, wanted))
+
+
+def provider_of(connection: Connection, view: View, name: str) -> Place:
+    """What there is to show of a provider."""
+    counting = Counting(connection, view, provider=name)
+    wanted = Filter(
+        client=view.client, host=view.host, provider=name, since=view.since, until=view.until
+    )
+    time, delays, delay = counting.delays()
+    return _place(
+        connection,
+        counting,
+        wanted,
         reasons=counting.reasons(_REASONS),
-        delays=figures.delays_chart(delays, counting.time),
+        delays=figures.delays_chart(delays, time),
         delay=delay,
-        latest=_latest(connection, view, **{kind: name}),
     )
 
 
-def _latest(connection: Connection, view: View, **of: str) -> list[AttemptRow]:
-    found: list[AttemptRow] = []
-    for status in ("deferred", "bounced"):
-        wanted = Filter(client=view.client, host=view.host, since=view.since, until=view.until,
-                        status=status, **of)  # type: ignore[arg-type]  # fmt: skip
-        found += queries.attempts_page(connection, wanted, limit=_LATEST).rows
-    return sorted(found, key=lambda row: -row.at)[:_LATEST]
+def _place(connection: Connection, counting: Counting, wanted: Filter, **more: Any) -> Place:
+    points = counting.series(counting.time)
+    now, before = figures.total(points), figures.total(counting.series(counting.time.before()))
+    found: dict[str, Any] = {"reasons": [], "delays": None, "delay": None, "sample": None, **more}
+    return Place(
+        side=Side(name=wanted.domain or wanted.provider or "", now=now, before=before),
+        weight=counting.time.weight(),
+        attempts=figures.attempts_chart(points, counting.time),
+        latest=latest_failures(connection, wanted, _LATEST),
+        **found,
+    )

@@ -17,7 +17,7 @@ from quart.app import Quart
 from pda.maillog.events import address_key
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import AttemptRow, Filter, OutcomeRow
+from pda.store.queries import Filter, OutcomeRow
 from pda.store.suppressions import (
     Advice,
     Mail,
@@ -32,11 +32,11 @@ from pda.web.editing import Editor, author
 from pda.web.errors import Refused
 from pda.web.pages.layout import Layout
 from pda.web.pages.outcomes import HOPS, Tally, tally
+from pda.web.pages.sample import Sample, sample
 from pda.web.pages.view import ALWAYS, View
 from pda.web.ports import Site
 
 _OUTCOMES: Final = 100
-_ATTEMPTS: Final = 200
 _MOST_NOTE: Final = 500
 _WORDS: Final[Mapping[str, Mail]] = {"never": "never", "allowed": "allowed"}
 
@@ -48,10 +48,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     """The latest ones, the latest first."""
     is_all: bool
     """Whether there are no more."""
-    reasons: list[tuple[str, int, AttemptRow]]
-    """Category, number of attempts, and the last of them."""
-    delays: list[float]
-    """Seconds of accepted attempts, sorted."""
+    sample: Sample
     advice: Suppression
 
     @property
@@ -67,11 +64,6 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
         """When it was last delivered to; 0 where it never was."""
         good = (one.last_at for one in self.outcomes if one.state in ("delivered", "finally-ok"))
         return max(good, default=0)
-
-    @property
-    def delay(self) -> float:
-        """Half of the accepted attempts took no longer."""
-        return self.delays[len(self.delays) // 2] if self.delays else 0.0
 
 
 class RecipientsPage:
@@ -137,18 +129,9 @@ def recipient_of(connection: Connection, view: View, address: str, by: Threshold
     )
     key = address_key(address)
     page = queries.outcomes_page(connection, wanted, limit=_OUTCOMES)
-    attempts = queries.attempts_page(connection, wanted, limit=_ATTEMPTS).rows
     return Recipient(
         outcomes=sorted(page.rows, key=lambda one: -one.last_at),
         is_all=page.next is None,
-        reasons=_reasons(attempts),
-        delays=sorted(one.delay for one in attempts if one.status == "sent"),
+        sample=sample(connection, wanted),
         advice=Advice(connection, view.client, by).of([key])[key],
     )
-
-
-def _reasons(attempts: list[AttemptRow]) -> list[tuple[str, int, AttemptRow]]:
-    failed = [one for one in attempts if one.category]
-    counts = Counter(one.category for one in failed)
-    last = {one.category: one for one in sorted(failed, key=lambda one: one.at)}
-    return [(str(category), count, last[category]) for category, count in counts.most_common()]
