@@ -36,6 +36,7 @@ ALLOWED = {
     "pda.control": ("pda.orders",),
     "pda.orders": ("pda.store",),
     "pda.times": (),
+    "pda.client": ("pda.client",),
     "pda.slow": (),
     "pda.notify": (),
     "pda.texts": (),

@@ -101,6 +101,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     times.py texts.py     moments as they are written; texts of a log, harmless where they are shown
     config/               pda.toml + environment → checked `Settings`
       settings.py values.py checks.py reading.py
+    client/ answers.py    the API for Python programs; needs nothing of ours
     cli.py                the command line (__main__.py: `python -m pda`)
       cli_rules.py cli_backfill.py cli_access.py cli_db.py
       cli_shared.py         what its commands share
