@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from pda.maillog.correlate import gather
+from pda.maillog.events import refused_told
+from pda.maillog.pipeline import Pipeline
 from pda.store import erasure, queries
 from pda.store.database import Connection
 from pda.store.edits import NotThereError
 from pda.store.erasure import EraseAddress
 from pda.store.facts import PackedFacts
 from pda.store.queries import Filter
-from tests.support import NOW, Store, attempt, line, message
+from tests.support import NOW, RULES, Store, attempt, line, message
 
 ANN = "Ann.Smith@Example.org"
 OTHER = "4jXPlN1VQlzJbSX"
@@ -174,6 +177,23 @@ def test_a_client_that_is_named_so_stays_one_client(store: Store) -> None:
     with store.reading() as reading:
         assert pseudonym in queries.clients(reading)
         assert len([name for name in queries.clients(reading) if "erased" in name]) == 1
+
+
+def test_names_that_come_afterwards_keep_their_numbers(store: Store) -> None:
+    """Whatever writes rows numbers hosts and clients together, after an erasure too."""
+    erase(store, ANN)
+    text = "NOQUEUE: reject: RCPT from x[192.0.2.1]: 550 5.1.1 no; from=<a@b.c> to=<d@e.f>"
+    reject = line(text, program="smtpd", host="mx8")
+    pipeline = Pipeline(RULES).source()
+    read = pipeline.read(
+        [reject, line("4jXPlN1VQlzJbSZ: removed", program="qmgr", host="mx9")], NOW
+    )
+    store.add_told([*gather(read), *refused_told(pipeline.refused())])
+    names = store.connection.execute(
+        "SELECT name FROM reject r JOIN host h ON h.id = r.host_id UNION ALL"
+        " SELECT name FROM entry e JOIN host h ON h.id = e.host_id WHERE queue_id LIKE '%SZ'"
+    ).fetchall()
+    assert names == [("mx8",), ("mx9",)]
 
 
 def test_twice_and_two_people(store: Store) -> None:

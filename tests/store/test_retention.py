@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pda.maillog.events import refused_told
+from pda.maillog.pipeline import Pipeline
 from pda.store import retention, upkeep
 from pda.store.removal import horizon
 from pda.times import moment
-from tests.support import Store, attempt, line, message
+from tests.support import NOW, RULES, Store, attempt, line, message
 
 DAY = 86_400_000_000
 
@@ -118,6 +120,19 @@ def test_texts_that_nothing_refers_to_go(store: Store) -> None:
     assert upkeep.check(store.path, store.key) == []
     store.add(of_day(10, 100))
     assert upkeep.check(store.path, store.key) == []
+
+
+def test_replies_to_what_was_refused_go_too(store: Store) -> None:
+    for n, day in enumerate((1, 10)):
+        text = f"NOQUEUE: reject: RCPT from x[192.0.2.1]: 550 5.1.1 no {n}; from=<a@b.c> to=<d@e.f>"
+        stamp = f"2026-03-{day:02}T10:00:00.000000+00:00"
+        source = Pipeline(RULES).source()
+        source.read([line(text, program="smtpd", at=stamp)], NOW)
+        store.add_told(refused_told(source.refused()))
+    removed(store, NINTH)
+    with store.reading() as reading:
+        orphans = retention.find_orphans(reading, store.writer.forget_texts())
+    assert [len(one.numbers) for one in orphans if one.table == "reject_reply"] == [1]
 
 
 def test_pages_are_given_back(store: Store) -> None:

@@ -58,6 +58,10 @@ class RejectRows:
         self._manners = Texts("reject_manner", connection)
         self._replies = Texts("reject_reply", connection)
 
+    def forget_texts(self) -> dict[str, int]:
+        """From now on no number of a text up to these is given any more."""
+        return {"reject_reply": self._replies.forget()}
+
     def rows(self, refused: Iterable[Refusal], client_of: ClientOf, new: NewNames) -> list[Row]:
         """Their rows."""
         return [self._row(one, client_of, new) for one in refused]

@@ -116,11 +116,13 @@ def _remove_timed(connection: Connection, horizon: int, rows: int) -> None:
 
 
 def find_orphans(connection: Connection, given: Mapping[str, int]) -> list[Orphans]:
-    """Texts that no attempt has, up to these numbers, which nobody gives any more.
+    """Texts that no attempt or reject has, up to these numbers, which nobody gives any more.
 
     On a reading connection: the whole table of attempts is read, in short transactions.
     """
-    used: dict[str, set[Value]] = {"relay": set(), "reason": set()}
+    used: dict[str, set[Value]] = {name: set() for name in given}
+    replies = connection.execute("SELECT DISTINCT reply_id FROM reject").fetchall()
+    used["reject_reply"] = {reply for (reply,) in replies}
     last = number_of(connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchall()[0][0])
     for begin in range(0, last + 1, 20_000):
         rows = connection.execute(

@@ -66,12 +66,16 @@ class Writer:
         self._correlator = correlator
         self._added: list[Change] | None = None
         self.removal = Removal(connection)
-        self._rows = Rows(connection)
-        self._rejects = RejectRows(connection, self._rows.hosts, self._rows.clients)
-        self._lives = StoredLives(connection, self._rows, self.removal)
+        self._know_names()
         self._counting = Counting(connection)
         self._judges_by = ""
         self.judging = _read_judging(connection)
+
+    def _know_names(self) -> None:
+        """As the database has them now."""
+        self._rows = rows = Rows(self._connection)
+        self._rejects = RejectRows(self._connection, rows.hosts, rows.clients)
+        self._lives = StoredLives(self._connection, rows, self.removal)
 
     @property
     def last_entry(self) -> int:
@@ -174,8 +178,7 @@ class Writer:
         """Forgets what it knows of the database: somebody else has changed that."""
         self.removal.refresh()
         self._correlator.forget_all()
-        self._rows = Rows(self._connection)
-        self._lives = StoredLives(self._connection, self._rows, self.removal)
+        self._know_names()
 
     def forget(self, entries: Iterable[EntryKey]) -> None:
         """Forgets queue entries that are not stored any more."""
@@ -184,7 +187,7 @@ class Writer:
 
     def forget_texts(self) -> dict[str, int]:
         """From now on no number of a text up to these, by table, is given any more."""
-        return self._rows.forget_texts()
+        return self._rows.forget_texts() | self._rejects.forget_texts()
 
     def find_imports(self, digest_of_first: Callable[[int], bytes | None]) -> list[Import]:
         """How far files that begin so were read."""
