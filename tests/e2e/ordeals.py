@@ -147,16 +147,22 @@ async def hurt(service: Running, hurts: Hurts) -> None:
 
 @asynccontextmanager
 async def served(
-    protocol: Protocol, folder: Path, store: Path | None = None, patience_s: int = 90
+    protocol: Protocol,
+    folder: Path,
+    store: Path | None = None,
+    patience_s: int = 90,
+    more: str = "",
 ) -> AsyncIterator[tuple[Running, Rsyslogd]]:
-    """A service, and an rsyslogd that forwards to it by a shipped rule."""
+    """A service, and an rsyslogd that forwards to it by a shipped rule, and does `more`."""
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
     port = free_port(kind)
     service = Running(folder, PDA_RECEIVE_LISTEN=f"{protocol}://127.0.0.1:{port}")
     service.environment["PDA_STORE_PATH"] = str((store or folder) / "pda.db")
     await in_thread(service.start)
     try:
-        async with running_rsyslogd(shipped_rule(protocol, port, timeout=patience_s)) as rsyslogd:
+        async with running_rsyslogd(
+            shipped_rule(protocol, port, timeout=patience_s) + more
+        ) as rsyslogd:
             yield service, rsyslogd
     finally:
         with trio.CancelScope(shield=True):
@@ -206,6 +212,22 @@ async def on_a_full_disk(folder: Path, disk: Path, count: int) -> tuple[Full, Ou
         found = await all_stored(disk, count)
         assert not (await in_thread(service_status))["problem"]
         return full, found
+
+
+async def beside_a_service_that_stands_still(
+    protocol: Protocol, folder: Path, count: int
+) -> tuple[int, Outcome]:
+    """How many lines rsyslogd wrote to its own file meanwhile, and what is stored afterwards."""
+    file = folder / "mail.log"
+    more = f'action(type="omfile" file="{file}")\n'
+    async with served(protocol, folder, more=more) as (service, rsyslogd):
+        assert service.process is not None
+        service.process.send_signal(signal.SIGSTOP)
+        await send(rsyslogd, count, trio.Event())
+        await _silence_of(rsyslogd)
+        lines = (await trio.Path(file).read_bytes()).count(b"\n")
+        service.process.send_signal(signal.SIGCONT)
+        return lines, await all_stored(folder, count)
 
 
 async def by_datagrams(folder: Path, count: int) -> tuple[Outcome, int]:

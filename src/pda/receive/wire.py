@@ -101,6 +101,9 @@ class Wire:
                 self._reading.cancel()
             try:
                 octets = bytes(await self._stream.receive_some(size))
+                # Our answer comes after a commit only, and a sender that has not switched off Nagle's
+                # algorithm (librelp) would wait for TCP's own acknowledgement: 40 ms a window.
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             except (
                 trio.BrokenResourceError,
                 trio.ClosedResourceError,
