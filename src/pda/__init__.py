@@ -65,16 +65,16 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       auth.py logins.py passwords.py throttle.py   who may ask; what a wrong password costs
       asking.py errors.py   questions to the store from Trio; what cannot be served
       editing.py            edits that are asked for over HTTP, on their way to the writer
-      feed.py               what changed, as a feed and as a stream
-      suppressions.py       what is known of addresses, and advised
-      webhooks.py           who is told of changes
-      rejects.py            what was refused
       original_api.py       the interface of the archived original, exactly
         entries.py environment.py   its log entries and their selection; its server-info
-      api.py lists.py rules_api.py access_api.py  /api/v1, /healthz, /metrics
-      coverage_api.py erasure_api.py   what is missing; who was erased
+      v1.py                 /api/v1: which rooms it has
         routes.py values.py   how a route of it is declared: types, validation, who may ask
-        formats.py            its rows as JSON, NDJSON and CSV
+        lists.py messages.py rows.py formats.py   the mail as pages and exports; one message
+        feed.py webhooks.py   what changed, as a feed and as a stream; who is told of it
+        suppressions.py rejects.py   what is known of addresses, and advised; what was refused
+        stats.py coverage_api.py   counts, rates and delays; what is missing
+        rules_api.py access_api.py erasure_api.py   rules; who may ask; who was erased
+        api.py inventory.py   status, /healthz, /metrics; clients, hosts, imports
         openapi.py problems.py  its description from the declarations; the shape of its errors
       pages/                the pages for people (its own map inside)
       ports.py              what the web needs of the running service

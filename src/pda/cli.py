@@ -117,6 +117,7 @@ def parse(zone: str, hostname: str, source: BinaryIO) -> None:
 def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
     """What `pda parse` prints of a line."""
     from pda.maillog import postfix
+    from pda.maillog.events.shown import fields
 
     header = reader.read(line, now)
     if header is None:
@@ -130,7 +131,7 @@ def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
         "procid": header.procid,
         "kind": record.kind(),
         "queue_id": queue_id,
-        **output.fields(record),
+        **fields(record),
     }
     if header.repeat:
         found["repeat"] = header.repeat

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pda.maillog.events import Delivery, HeaderAction, MessageId, Record
 from pda.texts import cell, plain
 from pda.times import rfc3339
 
@@ -50,29 +49,6 @@ def json_line(value: object) -> bytes:
     """A value as JSON (UTF-8) on a line of its own, harmless to a terminal."""
     text = msgspec.json.encode(value).decode()
     return (_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n").encode()
-
-
-def fields(record: Record) -> dict[str, Any]:
-    """The fields of a record, without those that are as always, and what follows from them."""
-    found = {
-        field.name: value
-        for field in msgspec.structs.fields(record)
-        if (value := getattr(record, field.name)) != field.default
-    }
-    if isinstance(record, Delivery) and record.delays:
-        found["delays"] = _seconds(record.delays)
-    elif isinstance(record, MessageId):
-        found["message_id"] = record.message_id
-    elif isinstance(record, HeaderAction) and record.header_name is not None:
-        found |= {"header_name": record.header_name, "header_value": record.header_value}
-    return found
-
-
-def _seconds(delays: str) -> list[float]:
-    try:
-        return [float(part) for part in delays.split("/")] if delays else []
-    except ValueError:
-        return []
 
 
 def _values(row: msgspec.Struct) -> dict[str, Any]:

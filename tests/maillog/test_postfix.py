@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pda.maillog import postfix
-from pda.output import fields
+from pda.maillog.events.shown import fields
 
 Q = "4jXPlN1VQlzJbSD"
 

@@ -250,16 +250,19 @@ def test_times_are_published() -> None:
     class Kept(msgspec.Struct):
         name: str
         at: int
+        first_at: int
         last_at: int
 
     class Published(msgspec.Struct):
         name: str
-        at: When
+        at: Annotated[When, Meta(description="When.")]
+        first_at: Annotated[When | None, Meta(description="When first.")]
         last_at: When | None
 
     publish = publisher(Published)
-    assert publish(Kept("a", 0, 0)) == Published("a", "1970-01-01T00:00:00Z", None)
-    assert publish(Kept("a", 0, 1_500_000)).last_at == "1970-01-01T00:00:01.500000Z"
+    assert publish(Kept("a", 0, 0, 0)) == Published("a", "1970-01-01T00:00:00Z", None, None)
+    late = publish(Kept("a", 0, 1_500_000, 1_500_000))
+    assert late.first_at == late.last_at == "1970-01-01T00:00:01.500000Z"
 
 
 async def test_the_served_document_and_its_page(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class Status(msgspec.Struct, frozen=True):
     rules: RuleList | None
 
 
-_listening, _importing = publisher(Listening), publisher(Importing)
+_listening, importing = publisher(Listening), publisher(Importing)
 
 
 class Api:
@@ -119,8 +119,8 @@ class Api:
             last_line_at=stamp(service.last_line_at),
             listeners=[_listening(each) for each in service.listeners()] if whole else [],
             stored=stored,
-            imports_running=[_importing(one) for one in service.imports_running() if whole],
-            imports=[_imported(each) for each in files],
+            imports_running=[importing(one) for one in service.imports_running() if whole],
+            imports=[imported(each) for each in files],
             rules=rule_list(service.rules_status()) if whole else None,
         )
 
@@ -157,5 +157,5 @@ def _stored(connection: Connection, client: str | None) -> Stored:
     return Stored(totals.entries, totals.attempts, totals.outcomes, oldest)
 
 
-def _imported(file: Import) -> Imported:
+def imported(file: Import) -> Imported:
     return Imported(file.name, file.size, file.lines, file.complete, stamp(file.read_at))

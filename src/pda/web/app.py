@@ -13,33 +13,17 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from pda.web import (
-    access_api,
-    api,
-    coverage_api,
-    erasure_api,
-    feed,
-    lists,
-    openapi,
-    original_api,
-    pages,
-    rejects,
-    rules_api,
-    sessions,
-    suppressions,
-    webhooks,
-)
+from pda.store.database import OperationalError
+from pda.web import original_api, pages, sessions, v1
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import Guard
 from pda.web.connection import Connections
-from pda.web.editing import Editor
 from pda.web.errors import Refused
 from pda.web.gate import Gate
 from pda.web.pages.layout import error_page
 from pda.web.ports import Site
 from pda.web.problems import problem
 from pda.web.proxies import Proxies, below
-from pda.web.routes import Router
 
 log = logging.getLogger(__name__)
 
@@ -77,19 +61,7 @@ def create_app(site: Site) -> QuartTrio:
     app.after_request(_complete)
     app.register_error_handler(Exception, _failed)
     original_api.OriginalApi(site, asker).register(app)
-    router = Router(app)
-    router.add("Service", service_api := api.Api(site, asker))
-    service_api.register(app)
-    router.add("Coverage", coverage_api.CoverageApi(site.service, asker))
-    lists.Lists(asker).register(app)
-    router.add("What changed", feed.Feed(site, asker))
-    router.add("Rejects", rejects.RejectsApi(asker))
-    router.add("Webhooks", webhooks.WebhooksApi(site, asker))
-    router.add("Addresses", suppressions.Suppressing(site, asker))
-    router.add("Bounce rules", rules_api.RulesApi(site, asker))
-    router.add("Access", access_api.AccessApi(asker))
-    router.add("Erasure", erasure_api.ErasureApi(asker, Editor(site.service)))
-    openapi.Description(router, site.service.version).register()
+    v1.register(app, site, asker)
     sessions.Sessions(site, guard).register(app)
     pages.register(app, site, asker)
     return app
@@ -109,7 +81,7 @@ async def _complete(response: Response) -> Response:
 
 async def _failed(error: Exception) -> Response:
     """The answer to a request that failed, in the words of the interface that was asked."""
-    refused = _as_refused(error)
+    refused = as_refused(error)
     if request.path.startswith("/agent-"):
         response = original_api.refusal(refused)
     elif request.path.startswith(("/api/", "/metrics")):
@@ -125,13 +97,16 @@ def _asked() -> str:
     return repr("/".join(request.path.split("/")[:2]) + "/…")
 
 
-def _as_refused(error: Exception) -> Refused:
+def as_refused(error: Exception) -> Refused:
+    """What is said to whoever asked, for whatever went wrong; what it was stands in the log."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, TooSlow):
         log.warning("%s %s: no answer in time", request.method, _asked())
         late = 408 if request.path.startswith("/agent-") else 503
         return Refused(late, "the answer took too long: ask for less at a time")
+    if isinstance(error, OperationalError) and "locked" in str(error):
+        return Refused(503, "the database is busy: try again", {"Retry-After": "1"})
     if isinstance(error, HTTPException) and error.code:
         kept = {k: v for k, v in error.get_headers() if k in ("Allow", "Location")}
         return Refused(error.code, error.description or error.name, kept)

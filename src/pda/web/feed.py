@@ -23,7 +23,7 @@ from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake, Refused
 from pda.web.ports import Site
 from pda.web.routes import Operation
-from pda.web.values import When, publisher
+from pda.web.values import Text, When, publisher
 
 _MOST: Final = 10_000
 _LONGEST_WAIT_S: Final = 60
@@ -95,7 +95,7 @@ class Changes(msgspec.Struct, frozen=True):
 class StreamQuery(msgspec.Struct, frozen=True):
     """Whose outcomes."""
 
-    client: Annotated[str | None, Meta(description="Only this client's.")] = None
+    client: Annotated[Text | None, Meta(description="Only this client's.")] = None
     final: Annotated[
         bool, Meta(description="Only states of which nothing more is expected, and `withdrawn`.")
     ] = False

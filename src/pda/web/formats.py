@@ -16,7 +16,6 @@ from msgspec import Meta
 from werkzeug.datastructures import MIMEAccept
 
 from pda.texts import cell
-from pda.web.errors import Invalid, Mistake
 from pda.web.routes import JSON
 
 Form: TypeAlias = Literal["json", "ndjson", "csv"]
@@ -34,10 +33,17 @@ Wanted: TypeAlias = Annotated[
         " streamed. Comes before the header Accept."
     ),
 ]
-Fields: TypeAlias = Annotated[
-    tuple[str, ...],
-    Meta(description="Only these members, in this order, separated by commas.", max_length=50),
-]
+
+
+class Selectable(msgspec.Struct, frozen=True):
+    """A row of which `fields` may choose some members: none is required in the description."""
+
+
+def fields_of(kind: type[Selectable]) -> Any:
+    """The type of the parameter `fields`: members of this row, in the order that is wanted."""
+    said = "Only these members, in this order, separated by commas."
+    choices: Any = Literal
+    return Annotated[tuple[choices[kind.__struct_fields__], ...], Meta(description=said)]
 
 
 def chosen(form: Form | None, accept: MIMEAccept) -> Form:
@@ -51,11 +57,8 @@ def chosen(form: Form | None, accept: MIMEAccept) -> Form:
 class Members:
     """Some members of the rows of a kind, in their order."""
 
-    def __init__(self, kind: type[msgspec.Struct], names: Sequence[str] = ()) -> None:
+    def __init__(self, kind: type[Selectable], names: Sequence[str] = ()) -> None:
         known = kind.__struct_fields__
-        if unknown := [name for name in names if name not in known]:
-            why = f"{unknown[0]!r} is not known; known are {', '.join(known)}"
-            raise Invalid([Mistake("query", "fields", why)])
         self.names = tuple(dict.fromkeys(names)) or known
         self._all = self.names == known
         self._values = attrgetter(*self.names) if len(self.names) > 1 else self._only

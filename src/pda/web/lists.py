@@ -1,28 +1,177 @@
 """`/api/v1/outcomes`, `attempts` and `messages`: what became of the mail, as lists.
 
-Owns their parameters and members. A client principal's own id takes the place of any other.
+Owns their parameters, and how a page and a whole export are answered. What a row is, is in `rows`;
+which rows there are and where a page ends is for the store to say. A client principal's own id
+takes the place of any other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
-from quart import Response, g, request
-from quart.app import Quart
+from msgspec import Meta
+from quart import Response, request
 
+from pda.maillog import events
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import Filter
-from pda.times import moment, rfc3339
+from pda.store.queries import CursorError, Filter, Page
+from pda.web import rows
 from pda.web.asking import Asker
-from pda.web.errors import Refused
+from pda.web.auth import Principal
+from pda.web.errors import Invalid, Mistake
+from pda.web.formats import MEDIA, Form, Members, Selectable, Wanted, chosen, fields_of
+from pda.web.routes import JSON, Operation
+from pda.web.rows import Attempt, BounceType, Message, Outcome, State
+from pda.web.values import Moment, Text
 
-_PARAMETERS = frozenset(["client", "recipient", "queue_id", "message_id", "from", "to", "limit"])
-_TIMES = frozenset(["at", "first_at", "last_at", "born", "expired_at", "removed_at"])
-_MOST = 10_000
-_USUAL = 1_000
+_MOST: Final = 10_000
+_USUAL: Final = 100
+_EXPORTED: Final = 5_000
+"""Rows of an export that are read and sent at a time."""
+_VARY: Final = {"Vary": "Accept"}
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows, in which order and form. Filters are combined with "and"."""
+
+    client: Annotated[Text | None, Meta(description="The client id; empty: of none.")] = None
+    recipient: Annotated[
+        Text | None, Meta(description="The whole address; the domain in any case.")
+    ] = None
+    domain: Annotated[Text | None, Meta(description="Of the recipient, in any case.")] = None
+    text: Annotated[
+        Text | None, Meta(description="Part of the recipient's or sender's address, in any case.")
+    ] = None
+    sender: Annotated[Text | None, Meta(description="The envelope sender.")] = None
+    queue_id: Annotated[Text | None, Meta(description="Postfix's queue id.")] = None
+    message_id: Annotated[
+        Text | None, Meta(description="A Message-ID, with or without brackets, or a msgId.")
+    ] = None
+    host: Annotated[Text | None, Meta(description="The mail host.")] = None
+    status: Annotated[
+        Text | None, Meta(description="Postfix's word for an attempt: `sent`, `bounced` …")
+    ] = None
+    state: Annotated[State | None, Meta(description="Of the outcome.")] = None
+    bounce_type: Annotated[BounceType | None, Meta(description="Of the verdict.")] = None
+    category: Annotated[Text | None, Meta(description="Of the verdict.")] = None
+    rule: Annotated[Text | None, Meta(description="Id of the rule that decided.")] = None
+    dsn: Annotated[
+        Text | None, Meta(description="Beginning of the enhanced code: `5`, `5.7`, `5.7.1`.")
+    ] = None
+    relay: Annotated[Text | None, Meta(description="Part of the relay as logged.")] = None
+    provider: Annotated[Text | None, Meta(description="Who runs the relay.")] = None
+    since: Annotated[Moment | None, Meta(description="Not before; inclusive.")] = msgspec.field(
+        default=None, name="from"
+    )
+    until: Annotated[Moment | None, Meta(description="Not after; inclusive.")] = msgspec.field(
+        default=None, name="to"
+    )
+    order: Annotated[
+        Literal["newest", "oldest"],
+        Meta(description="By when pda came to know of the message; attempts of one by time."),
+    ] = "newest"
+    limit: Annotated[
+        int | None,
+        Meta(
+            ge=1,
+            le=2**53,
+            description=f"Rows at the most. A JSON page has {_USUAL} unless given, {_MOST} at the"
+            " most; NDJSON and CSV have all.",
+        ),
+    ] = None
+    after: Annotated[str, Meta(description="The `next` of the page before.", max_length=200)] = ""
+    fields: tuple[str, ...] = ()
+    format: Wanted = None
+
+
+if TYPE_CHECKING:
+    _OfOutcome: TypeAlias = tuple[str, ...]
+    _OfAttempt: TypeAlias = tuple[str, ...]
+    _OfMessage: TypeAlias = tuple[str, ...]
+else:
+    _OfOutcome, _OfAttempt, _OfMessage = map(fields_of, (Outcome, Attempt, Message))
+
+
+class OutcomeQuery(ListQuery, frozen=True, kw_only=True):
+    """Which outcomes."""
+
+    fields: _OfOutcome = ()
+
+
+class AttemptQuery(ListQuery, frozen=True, kw_only=True):
+    """Which attempts."""
+
+    fields: _OfAttempt = ()
+
+
+class MessageQuery(ListQuery, frozen=True, kw_only=True):
+    """Which messages."""
+
+    fields: _OfMessage = ()
+
+
+_Next = Annotated[
+    str | None, Meta(description="Goes on behind these rows as `after`; null: no more now.")
+]
+_Complete = Annotated[
+    bool, Meta(description="False: a limit of work was reached; `next` goes on from there.")
+]
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """A page of outcomes."""
+
+    outcomes: Sequence[Outcome]
+    next: _Next
+    complete: _Complete
+
+
+class Attempts(msgspec.Struct, frozen=True):
+    """A page of attempts."""
+
+    attempts: Sequence[Attempt]
+    next: _Next
+    complete: _Complete
+
+
+class Messages(msgspec.Struct, frozen=True):
+    """A page of messages."""
+
+    messages: Sequence[Message]
+    next: _Next
+    complete: _Complete
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What is listed."""
+
+    name: str
+    kind: type[Selectable]
+    publish: Callable[[Any], Selectable]
+    page: Callable[..., Page[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some rows of an export, encoded."""
+
+    octets: bytes
+    rows: int
+    next: str | None
+
+
+_OUTCOMES: Final = _Listing("outcomes", Outcome, rows.outcome, queries.outcomes_page)
+_ATTEMPTS: Final = _Listing("attempts", Attempt, rows.attempt, queries.attempts_page)
+_MESSAGES: Final = _Listing("messages", Message, rows.message, queries.messages_page)
+
+
+def _forms(page: type[msgspec.Struct]) -> dict[str, type]:
+    return {JSON: page, MEDIA["ndjson"]: str, MEDIA["csv"]: str}
 
 
 class Lists:
@@ -31,78 +180,122 @@ class Lists:
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
 
-    def register(self, app: Quart) -> None:
-        """Takes its paths."""
-        app.add_url_rule("/api/v1/outcomes", "outcomes", self.outcomes)
-        app.add_url_rule("/api/v1/attempts", "attempts", self.attempts)
-        app.add_url_rule("/api/v1/messages", "messages", self.messages)
+    @Operation("GET", "/api/v1/outcomes", answers=_forms(Outcomes))
+    async def outcomes(self, query: OutcomeQuery, principal: Principal) -> Response:
+        """What became of recipients.
 
-    async def outcomes(self) -> Response:
-        """What became of recipients, by when they came into their state."""
-        return await self._list("outcomes", queries.outcomes)
+        `from` and `to` are about when an outcome came into its state. What is said of attempts
+        (`status`, `dsn`, `relay`, `provider`) chooses the outcomes that have such an attempt.
+        """
+        return await self._list(_OUTCOMES, query, principal)
 
-    async def attempts(self) -> Response:
-        """Delivery attempts, oldest first."""
-        return await self._list("attempts", queries.attempts)
+    @Operation("GET", "/api/v1/attempts", answers=_forms(Attempts))
+    async def attempts(self, query: AttemptQuery, principal: Principal) -> Response:
+        """Delivery attempts.
 
-    async def messages(self) -> Response:
-        """Messages, oldest first."""
-        return await self._list("messages", queries.messages)
+        `from` and `to` are about when they were made; `state` is that of their recipient now.
+        """
+        return await self._list(_ATTEMPTS, query, principal)
 
-    async def _list(
-        self, name: str, question: Callable[[Connection, Filter], list[Any]]
-    ) -> Response:
-        wanted = _filter(request.args, g.principal.client_id)
-        body = await self._asker.ask(_encoded, name, question, wanted)
-        return Response(body, content_type="application/json")
+    @Operation("GET", "/api/v1/messages", answers=_forms(Messages))
+    async def messages(self, query: MessageQuery, principal: Principal) -> Response:
+        """Messages.
+
+        `from` and `to` are about when they came in. What is said of recipients and attempts chooses
+        the messages that have such a one.
+        """
+        return await self._list(_MESSAGES, query, principal)
+
+    async def _list(self, listing: _Listing, query: ListQuery, principal: Principal) -> Response:
+        form = chosen(query.format, request.accept_mimetypes)
+        members = Members(listing.kind, query.fields)
+        wanted = filter_of(query, principal)
+        reading = _Reading(listing, members, wanted, query)
+        if form == "json":
+            body = await self._asker.ask(reading.page)
+            return Response(body, content_type=JSON, headers=_VARY)
+        first = await self._asker.ask_much(reading.part, form, query.after, _most(query, 0))
+        exported = Response(
+            self._export(reading, form, first), content_type=MEDIA[form], headers=_VARY
+        )
+        exported.timeout = None  # however long it is; each of its parts is bounded
+        name = f'attachment; filename="{listing.name}.{form}"'
+        exported.headers["Content-Disposition"] = name
+        return exported
+
+    async def _export(self, reading: _Reading, form: Form, first: _Part) -> AsyncIterator[bytes]:
+        """One part after the other: in between no connection is held, however slow the reader."""
+        part, sent = first, first.rows
+        yield part.octets
+        while part.next is not None and (most := _most(reading.query, sent)):
+            part = await self._asker.ask_much(reading.part, form, part.next, most)
+            sent += part.rows
+            yield part.octets
 
 
-def _encoded(
-    connection: Connection,
-    name: str,
-    question: Callable[[Connection, Filter], list[Any]],
-    wanted: Filter,
-) -> bytes:
-    rows = question(connection, wanted)
-    return msgspec.json.encode({name: [_members(row) for row in rows]})
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is asked, in threads."""
+
+    listing: _Listing
+    members: Members
+    wanted: Filter | None
+    query: ListQuery
+
+    def page(self, connection: Connection) -> bytes:
+        """A page as JSON."""
+        most = min(self.query.limit or _USUAL, _MOST)
+        page = self._page(connection, self.query.after, most)
+        found = [self.listing.publish(row) for row in page.rows]
+        answer = {
+            self.listing.name: self.members.objects(found),
+            "next": page.next,
+            "complete": page.complete,
+        }
+        return msgspec.json.encode(answer)
+
+    def part(self, connection: Connection, form: Form, after: str, most: int) -> _Part:
+        """A part of an export; the first one begins with the head."""
+        page = self._page(connection, after, most)
+        found = [self.listing.publish(row) for row in page.rows]
+        octets = self.members.lines(form, found, head=after == self.query.after)
+        return _Part(octets, len(found), page.next)
+
+    def _page(self, connection: Connection, after: str, most: int) -> Page[Any]:
+        if self.wanted is None:
+            return Page([], None)
+        newest_first = self.query.order == "newest"
+        try:
+            return self.listing.page(
+                connection, self.wanted, after, most, newest_first=newest_first
+            )
+        except CursorError as error:
+            raise Invalid([Mistake("query", "after", str(error))]) from None
 
 
-def _members(row: msgspec.Struct) -> dict[str, object]:
-    """By name, times as RFC 3339, null where there is none."""
-    return {
-        name: (rfc3339(value) if value else None) if name in _TIMES else value
-        for name, value in msgspec.structs.asdict(row).items()
+def filter_of(query: ListQuery, principal: Principal) -> Filter | None:
+    """The filter that is meant; None where it is about a client that the principal does not see.
+
+    That looks as if there were no such client.
+    """
+    own = principal.client_id
+    if own is not None and query.client not in (None, own):
+        return None
+    given = {
+        name: value
+        for name in Filter.__struct_fields__
+        if name not in ("client", "limit", "state") and (value := getattr(query, name)) is not None
     }
-
-
-def _filter(parameters: Mapping[str, str], own_client: str | None) -> Filter:
-    """The filter that the parameters describe. Raises `Refused` for what is not understood."""
-    if unknown := sorted(parameters.keys() - _PARAMETERS):
-        known = ", ".join(sorted(_PARAMETERS))
-        raise Refused(400, f"there is no parameter {unknown[0]!r}; there are {known}")
-    if own_client is not None and parameters.get("client", own_client) != own_client:
-        return Filter(client=own_client, limit=0)  # as if there were no such client
     return Filter(
-        client=own_client if own_client is not None else parameters.get("client"),
-        recipient=parameters.get("recipient"),
-        queue_id=parameters.get("queue_id"),
-        message_id=parameters.get("message_id"),
-        since=_moment(parameters, "from"),
-        until=_moment(parameters, "to"),
-        limit=_limit(parameters),
+        client=query.client if own is None else own,
+        state=None if query.state is None else _STATES[query.state],
+        **given,
     )
 
 
-def _moment(parameters: Mapping[str, str], name: str) -> int | None:
-    text = parameters.get(name)
-    try:
-        return None if text is None else moment(text)
-    except ValueError as error:
-        raise Refused(400, f"parameter {name!r}: {error}") from None
+_STATES: Final = {state.label: state for state in events.State}
 
 
-def _limit(parameters: Mapping[str, str]) -> int:
-    text = parameters.get("limit", str(_USUAL))
-    if not (text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= _MOST):
-        raise Refused(400, f"parameter 'limit': {text!r} is not a number from 1 to {_MOST}")
-    return int(text)
+def _most(query: ListQuery, sent: int) -> int:
+    """Rows of the next part; 0 where all that are wanted were sent."""
+    return _EXPORTED if query.limit is None else min(_EXPORTED, query.limit - sent)

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from quart import Response, render_template, request
 
+from pda.web.formats import Selectable
 from pda.web.problems import CONTENT_TYPE, Problem
 from pda.web.routes import JSON, Route, Router, Who
 from pda.web.values import is_list, not_none, schema_of
@@ -83,7 +84,7 @@ def document(routes: Iterable[Route], version: str) -> Object:
         "tags": [{"name": name} for name in dict.fromkeys(route.group for route in routes)],
         "paths": paths,
         "components": {
-            "schemas": schemas.components,
+            "schemas": schemas.finished(),
             "responses": errors,
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},
@@ -107,6 +108,14 @@ class _Schemas:
         for name, one in named.items():
             assert self.components.setdefault(name, one) == one, f"two types are named {name}"
         return schema
+
+    def finished(self) -> dict[str, Object]:
+        """All of them."""
+        partly = {kind.__name__ for kind in Selectable.__subclasses__()}
+        return {
+            name: one | {"required": []} if name in partly else one
+            for name, one in self.components.items()
+        }
 
 
 def _described(route: Route, schemas: _Schemas) -> Object:

@@ -20,10 +20,9 @@ from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake
 from pda.web.routes import Operation
 from pda.web.rules_api import encoded
-from pda.web.values import Moment, When, publisher
+from pda.web.values import Moment, Text, When, publisher
 
 _MOST: Final = 10_000
-_Text = Annotated[str, Meta(max_length=1000)]
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -60,22 +59,22 @@ class Rejects(msgspec.Struct, frozen=True):
 class RejectsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which. Filters are combined with "and"."""
 
-    client: Annotated[_Text | None, Meta(description="The client id; empty: of none.")] = None
-    client_ip: Annotated[_Text | None, Meta(description="Address of who was refused.")] = None
-    sender: Annotated[_Text | None, Meta(description="The envelope sender.")] = None
+    client: Annotated[Text | None, Meta(description="The client id; empty: of none.")] = None
+    client_ip: Annotated[Text | None, Meta(description="Address of who was refused.")] = None
+    sender: Annotated[Text | None, Meta(description="The envelope sender.")] = None
     recipient: Annotated[
-        _Text | None, Meta(description="The whole address, or `@` and its domain.")
+        Text | None, Meta(description="The whole address, or `@` and its domain.")
     ] = None
-    reply: Annotated[_Text | None, Meta(description="Part of the reply, in any case.")] = None
-    host: Annotated[_Text | None, Meta(description="The mail host.")] = None
-    queue_id: Annotated[_Text | None, Meta(description="Postfix's queue id.")] = None
+    reply: Annotated[Text | None, Meta(description="Part of the reply, in any case.")] = None
+    host: Annotated[Text | None, Meta(description="The mail host.")] = None
+    queue_id: Annotated[Text | None, Meta(description="Postfix's queue id.")] = None
     since: Annotated[Moment | None, Meta(description="Not before; inclusive.")] = msgspec.field(
         default=None, name="from"
     )
     until: Annotated[Moment | None, Meta(description="Not after; inclusive.")] = msgspec.field(
         default=None, name="to"
     )
-    after: Annotated[_Text, Meta(description="The `next` of the page before.")] = ""
+    after: Annotated[Text, Meta(description="The `next` of the page before.")] = ""
     limit: Annotated[int, Meta(ge=1, le=_MOST, description="Rejects at the most.")] = 100
 
 

@@ -23,7 +23,7 @@ from quart.app import Quart
 
 from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake, Refused
-from pda.web.values import read_json, read_text, read_texts
+from pda.web.values import is_text, read_json, read_text, read_texts
 
 JSON: Final = "application/json"
 _MARK: Final = "_pda_operation"
@@ -58,7 +58,7 @@ class Operation:
 
     method: str
     path: str
-    """With its parameters in braces; the last one may hold slashes where it ends the path."""
+    """With its parameters in braces; a text that ends it may hold slashes."""
     _: KW_ONLY
     who: Who = Who.ANYBODY
     answers: object = None
@@ -106,8 +106,12 @@ class Route:
     @property
     def rule(self) -> str:
         """The path as the application's map takes it."""
-        path = re.sub(r"{(\w+)}$", r"<path:\1>", self.operation.path)
-        return re.sub(r"{(\w+)}", r"<\1>", path)
+        return re.sub(r"{(\w+)}", self._placeholder, self.operation.path)
+
+    def _placeholder(self, parameter: re.Match[str]) -> str:
+        name = parameter[1]
+        is_last = parameter.end() == len(parameter.string)
+        return f"<path:{name}>" if is_last and is_text(self.path[name]) else f"<{name}>"
 
     async def answer(self, **path: str) -> Response:
         """The answer to the current request; raises `Refused`."""

@@ -24,12 +24,12 @@ from pda.web.feed import Change, publish
 from pda.web.ports import Site
 from pda.web.routes import Operation
 from pda.web.rules_api import encoded
-from pda.web.values import When, publisher, stamp
+from pda.web.values import Text, When, publisher, stamp
 
 _MOST: Final = 10_000
 _Address: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1000)]
 _Client: TypeAlias = Annotated[
-    str | None, Meta(description="Of this client's mail alone; else of all that may be seen.")
+    Text | None, Meta(description="Of this client's mail alone; else of all that may be seen.")
 ]
 
 
@@ -89,7 +89,7 @@ class SuppressionsQuery(msgspec.Struct, frozen=True):
     """Which."""
 
     client: _Client = None
-    after: Annotated[str, Meta(description="The `next` of the page before.")] = ""
+    after: Annotated[str, Meta(description="The `next` of the page before.", max_length=1000)] = ""
     limit: Annotated[int, Meta(ge=1, le=_MOST, description="Addresses at the most.")] = 1000
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -21,20 +21,22 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 _MOST_AT: Final = 2**62
 
 
+Text: TypeAlias = Annotated[str, Meta(max_length=1000)]
+"""A text that is asked for: as long as any address, name or id may be."""
+
+
 class Moment(int):
     """A point in time that is asked for: µs since the epoch, written in one of several ways."""
 
     __slots__ = ()
 
 
-When = Annotated[
-    str,
-    Meta(
-        description="RFC 3339, in UTC.",
-        examples=["2026-11-02T08:15:30.120000Z"],
-        extra_json_schema={"format": "date-time"},
-    ),
-]
+_WHEN: Final = Meta(
+    description="RFC 3339, in UTC.",
+    examples=["2026-11-02T08:15:30.120000Z"],
+    extra_json_schema={"format": "date-time"},
+)
+When: TypeAlias = Annotated[str, _WHEN]
 """A time in an answer."""
 
 _MOMENT_SCHEMA: Final = {
@@ -107,7 +109,11 @@ def publisher(kind: type[_T]) -> Callable[[msgspec.Struct], _T]:
     """
     fields = msgspec.structs.fields(kind)
     names = [field.name for field in fields]
-    times = [(n, field.type != When) for n, field in enumerate(fields) if _is_time(field.type)]
+    times = [
+        (number, not_none(field.type) != field.type)
+        for number, field in enumerate(fields)
+        if _is_time(field.type)
+    ]
 
     def publish(value: msgspec.Struct) -> _T:
         assert list(value.__struct_fields__) == names, (value.__struct_fields__, names)
@@ -126,7 +132,8 @@ def stamp(at: int | None) -> str | None:
 
 
 def _is_time(kind: Any) -> bool:
-    return kind in (When, When | None)
+    parts = (*get_args(kind), *getattr(kind, "__metadata__", ()))
+    return any(part is _WHEN or _is_time(part) for part in parts)
 
 
 def _decode(kind: type, value: object) -> object:
@@ -172,6 +179,11 @@ def is_list(kind: Any) -> bool:
     if get_origin(kind) is Annotated:
         return is_list(get_args(kind)[0])
     return get_origin(kind) in (tuple, list)
+
+
+def is_text(kind: Any) -> bool:
+    """Whether a type is a text, described or not."""
+    return (get_args(kind)[0] if get_origin(kind) is Annotated else kind) is str
 
 
 def _shown(text: str) -> str:

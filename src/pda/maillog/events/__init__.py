@@ -6,6 +6,7 @@ neither sockets, clocks nor SQL. All times are microseconds since the epoch, UTC
 - `records`: one line's header and record
 - `refused`: a reject as it is kept
 - `known`: facts and attempts of a queue entry, verdicts, outcomes
+- `shown`: a record by names and values
 """
 
 from pda.maillog.events.known import (
