@@ -101,9 +101,7 @@ class Wire:
                 self._reading.cancel()
             try:
                 octets = bytes(await self._stream.receive_some(size))
-                # Our answer comes after a commit only, and a sender that has not switched off Nagle's
-                # algorithm (librelp) would wait for TCP's own acknowledgement: 40 ms a window.
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                self._acknowledge_at_once()
             except (
                 trio.BrokenResourceError,
                 trio.ClosedResourceError,
@@ -113,6 +111,15 @@ class Wire:
         counters.octets += len(octets)
         counters.nul += octets.count(0)
         return octets
+
+    def _acknowledge_at_once(self) -> None:
+        """Let TCP do so: our own answer comes after a commit only.
+
+        A sender that has not switched off Nagle's algorithm (librelp) waits for that, else 40 ms
+        for each window.
+        """
+        with suppress(OSError):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def write(self, octets: bytes) -> bool:
         """Send all of it; False where the other side, or our patience, has gone."""
