@@ -85,7 +85,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     """Who writes, as far as the header says."""
 
     minutes: dict[str, int]
-    """When those minutes began that stamps in front of it name: µs since the epoch."""
+    """When those minutes, and hours, began that stamps in front of it name: µs since the epoch."""
     grade: int
     hostname: str
     syslog_name: str
@@ -188,13 +188,21 @@ class HeaderReader:
     def _new_minute(self, line: str, origin: Origin, received_at: int) -> int | None:
         """When the minute began that a stamp names, if the stamp is as wide as the last one."""
         whole = self._whole
-        form = _form(line)
-        found = form.match(line) if form else None
-        if found is None or found.end("time") != whole:
-            return None
-        second = self._time(found, received_at)[0] // _SECOND * _SECOND
-        minute = second - int(line[whole - 2 : whole]) * _SECOND
-        _keep(origin.minutes, line[: whole - 2], minute)
+        stamp = line[: whole - 2]
+        hour, number = stamp[:-3], _SECONDS.get(stamp[-3:-1])
+        begun = origin.minutes.get(hour)
+        if begun is not None and number is not None and stamp[-1] == ":":
+            minute = begun + number * 60
+        else:
+            form = _form(line)
+            found = form.match(line) if form else None
+            if found is None or number is None or found.end("time") != whole:
+                return None
+            second = self._time(found, received_at)[0] // _SECOND * _SECOND
+            minute = second - int(line[whole - 2 : whole]) * _SECOND
+            if origin.grade & ZONED:  # by its own offset, which is the same for all of the hour
+                _keep(origin.minutes, hour, minute - number * 60)
+        _keep(origin.minutes, stamp, minute)
         return minute
 
     def _remember(self, found: re.Match[str], header: Header) -> None:
