@@ -73,7 +73,7 @@ class Running:
         with self.log.open("ab") as log:
             begun = log.tell()
             self.process = subprocess.Popen([*PDA, "serve"], env=self.environment, stderr=log)
-        eventually(lambda: self._said(begun), lambda text: "is ready" in text)
+        eventually(lambda: self._said(begun), lambda text: "is ready" in text, 60)
 
     def _said(self, begun: int) -> str:
         assert self.process is not None
