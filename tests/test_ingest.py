@@ -263,8 +263,10 @@ async def test_who_sent_is_told_nothing_while_the_disk_refuses(
         await send.send(replace(lines(b"nothing"), stored=partial(told.append, "second")))
         await refused(ingest, times=3)
         assert told == []
+        assert ingest.oldest_unstored == NOW
         allow(store.connection)
     assert told == ["first", "second"]
+    assert ingest.oldest_unstored == 0
 
 
 async def test_who_sent_is_never_told_of_what_was_given_up(

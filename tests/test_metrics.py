@@ -135,7 +135,7 @@ def test_writing_and_sizes(ingest: Ingest) -> None:
     assert {name: found[name, ""] for name, _ in found if "_line" not in name} == {
         "pda_commits_total": 4, "pda_commit_seconds_total": 0.5, "pda_commit_failures_total": 3,
         "pda_attempts_written_total": 2, "pda_events_lost_total": 1, "pda_writer_refused": 0,
-        "pda_write_ahead_log_held": 0,
+        "pda_write_ahead_log_held": 0, "pda_oldest_unstored_seconds": 0,
         "pda_database_octets": 8192, "pda_open_entries": 7,
     }  # fmt: skip
     state.refused = "disk full"

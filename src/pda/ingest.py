@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import tzinfo
@@ -79,7 +80,8 @@ class Pending(msgspec.Struct):
     batches: list[Batch] = []
     events: int = 0
     refused: int = 0
-    live: bool = False
+    live: int = 0
+    """Of the works, those that are."""
     done: list[trio.Event] = []
     stored: list[Callable[[], None]] = []
 
@@ -123,6 +125,7 @@ class Ingest:
         self._sources: dict[tuple[str, str], Source] = {}
         self._send, self._receive = trio.open_memory_channel[Work](_QUEUED_WORK)
         self._live_waiting = 0
+        self._unstored: deque[int] = deque()
         self._waiting = 0
         self._room = trio.Semaphore(_IMPORTS_WAITING)
         self._pending = Pending()
@@ -142,6 +145,7 @@ class Ingest:
                 if told or stored:
                     self._live_waiting += 1
                     self._waiting += count(told)
+                    self._unstored.append(first.received_at)
                     await send.send(Work(told, rules, live=True, stored=stored))
 
     async def write(self) -> None:
@@ -204,7 +208,7 @@ class Ingest:
         pending.batches.append(batch)
         pending.events += count(work.told)
         pending.refused += len(batch.rejects)
-        pending.live |= work.live
+        pending.live += work.live
         if work.done is not None:
             pending.done.append(work.done)
         pending.stored += work.stored
@@ -235,7 +239,12 @@ class Ingest:
         most = _MOST_UNACKNOWLEDGED if pending.stored else _MOST_EVENTS
         if pending.done or pending.events + pending.refused >= most:
             return True
-        return pending.live and not self._live_waiting
+        return bool(pending.live) and not self._live_waiting
+
+    @property
+    def oldest_unstored(self) -> int:
+        """When the oldest of the live lines came that are not stored yet; 0 if all are."""
+        return self._unstored[0] if self._unstored else 0
 
     def closing(self) -> None:
         """Nobody but those who have begun already will send."""
@@ -298,6 +307,8 @@ class Ingest:
         if pending.batches and not await self._is_committed(pending.batches):
             self.writer_state.lost_events += pending.events
         else:
+            for _ in range(pending.live):
+                self._unstored.popleft()
             for stored in pending.stored:
                 stored()
         for done in pending.done:

@@ -6,6 +6,7 @@ for; nothing counts for this module's sake.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 
@@ -89,6 +90,9 @@ class Metrics(Collector):
             ("pda_events_lost", "Events given up at a stop", state.lost_events),
         ):
             yield CounterMetricFamily(name, text, value=value)
+        oldest = self._ingest.oldest_unstored
+        age = max(0.0, time.time() - oldest / 1e6) if oldest else 0.0
+        yield GaugeMetricFamily("pda_oldest_unstored_seconds", "Since it was received", value=age)
         for name, text, set_ in (
             ("pda_writer_refused", "1 while the disk refuses", bool(state.refused)),
             ("pda_write_ahead_log_held", "1 while who reads keeps it large", state.log_held),
