@@ -12,6 +12,7 @@
     places.py     a recipient domain, a provider
     recipients.py one recipient
     counting.py sample.py  what pages ask of what was counted; the latest attempts, where nothing is
+    missing.py    how complete the picture is, in sentences
     original.py   links to the original's views
 
 Owns their paths. A page asks the store by `queries`, and the service by `ports`; everything from

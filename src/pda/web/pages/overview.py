@@ -6,6 +6,7 @@ as with a day of it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any, Final
@@ -15,6 +16,7 @@ from quart import Response, g
 from quart.app import Quart
 
 from pda.store import queries
+from pda.store.coverage import coverage
 from pda.store.database import Connection
 from pda.store.queries import Counts, Delays, Filter, Point
 from pda.web.asking import Asker
@@ -24,6 +26,7 @@ from pda.web.pages.counting import Counting, Share
 from pda.web.pages.figures import Side
 from pda.web.pages.first import target
 from pda.web.pages.layout import Layout
+from pda.web.pages.missing import ENTRIES, missing
 from pda.web.pages.outcomes import Tally
 from pda.web.pages.sample import latest_failures
 from pda.web.pages.trouble import Trouble
@@ -80,12 +83,16 @@ class OverviewPage:
         view = self._layout.view()
         overview = await self._asker.ask(overview_of, view)
         service, whole = self._site.service, g.principal.client_id is None
+        now, client = time.time_ns() // 1000, g.principal.client_id
+        found = await self._asker.ask(coverage, client, now, ENTRIES)
         return await self._layout.page(
             "overview.html",
             view,
             overview=overview,
             listeners=service.listeners() if whole else [],
             imports=service.imports_running() if whole else [],
+            missing=missing(found, service.reception() if whole else None),
+            looked_at=found.entries,
             rules=service.rules_status() if whole else None,
             log_file=self._site.settings.log_file,
             target=target(service),
