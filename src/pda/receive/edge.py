@@ -47,15 +47,18 @@ class Edge:
         self._told: dict[str, _Told] = {}
         self._others_untold = 0
 
-    def complain(self, sender: str, what: str) -> None:
-        """Log what a sender did: once a minute, however often it does it. All of it is counted."""
+    def complain(self, sender: str, what: str) -> bool:
+        """Log what a sender did: once a minute, however often it does it. All of it is counted.
+
+        Says whether it was logged now.
+        """
         now, told = trio.current_time(), self._told.get(sender)
         if told is not None and now - told.at < _COMPLAIN_EVERY:
             told.untold += 1
-            return
+            return False
         if told is None and not self._has_room(now):
             self._others_untold += 1  # so many at once that no line about one more helps
-            return
+            return False
         more = (
             [f"; {told.untold} times more since that was said last"] if told and told.untold else []
         )
@@ -63,6 +66,7 @@ class Edge:
             more.append(f"; and {self._others_untold} times from others")
         self._told[sender], self._others_untold = _Told(now), 0
         log.warning("%s from %s%s", what, sender, "".join(more))
+        return True
 
     def _has_room(self, now: float) -> bool:
         """Whether one more sender may be told about; forgets those of an earlier minute."""

@@ -121,7 +121,8 @@ class _Connections:
             if _nobody_takes(error):
                 raise
             self._edge.counters.connection_errors += 1
-            log.exception("the connection from %s failed", wire.sender)
+            if self._edge.complain(wire.sender, f"failed at a connection ({error!r})"):
+                log.exception("how it failed")  # a mistake of ours; not for each that meets it
         finally:
             await wire.aclose()
             self._open.discard(conversation)
