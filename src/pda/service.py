@@ -48,7 +48,7 @@ from pda.store.suppressions import Thresholds
 from pda.tls import TlsError
 from pda.tuning import tune
 from pda.web.app import create_app
-from pda.web.ports import ListenerStatus, Reception, RulesStatus, RunningImport, Site
+from pda.web.ports import ListenerStatus, Reception, RulesStatus, RunningImport, Site, Writing
 from pda.web.ports import Settings as WebSettings
 
 log = logging.getLogger(__name__)
@@ -127,6 +127,13 @@ class Service:
         drops = sum(one.kernel_drops for one in self._listening.counters.values())
         lost = self._rooms.pipeline.tally.lost_before
         return Reception(self._rooms.ingest.fates(), drops, dict(lost))
+
+    def writing(self) -> Writing:
+        """How writing goes, and what is kept."""
+        state, kept = self._rooms.ingest.writer_state, self._rooms.housekeeping.kept
+        return Writing(
+            state.commits, state.attempts, state.seconds, state.failures, kept.removed, kept.horizon
+        )
 
     def problem(self) -> str:
         """Why the service cannot do its work now."""

@@ -28,7 +28,15 @@ from pda.store.edits import Edit, T
 from pda.store.readers import Readers
 from pda.web.app import create_app
 from pda.web.passwords import hash_password
-from pda.web.ports import ListenerStatus, Reception, RulesStatus, RunningImport, Settings, Site
+from pda.web.ports import (
+    ListenerStatus,
+    Reception,
+    RulesStatus,
+    RunningImport,
+    Settings,
+    Site,
+    Writing,
+)
 from tests.support import Store
 
 LOOPBACK = "127.0.0.1"
@@ -67,6 +75,9 @@ class RunningService:
 
     def reception(self) -> Reception:
         return Reception({"new": 7, "known": 1}, 2, {"mx1": 3})
+
+    def writing(self) -> Writing:
+        return Writing(4, 10, 0.5, 0, 3, 0)
 
     def problem(self) -> str:
         return self.trouble

@@ -119,6 +119,23 @@ class Reception:
     """By mail host: lines that its own syslog daemon says it has lost."""
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How writing goes since the start, and what is kept."""
+
+    commits: int
+    attempts: int
+    """New or better known ones, in all transactions."""
+    seconds: float
+    """Spent in transactions."""
+    failures: int
+    """Transactions that the disk refused."""
+    removed: int
+    """Queue entries that were too old."""
+    horizon: int
+    """Lines before it are refused; 0 where none are."""
+
+
 class Service(Protocol):
     """The running service, as the web sees it; every method but the coroutines is quick."""
 
@@ -142,6 +159,8 @@ class Service(Protocol):
     def imports_running(self) -> Sequence[RunningImport]: ...
 
     def reception(self) -> Reception: ...
+
+    def writing(self) -> Writing: ...
 
     def problem(self) -> str:
         """Why it cannot do its work now (disk full …), in a sentence; empty when all is well."""

@@ -11,6 +11,7 @@
     message.py    the story of one message
     places.py     a recipient domain, a provider
     recipients.py one recipient
+    system.py     the service itself, who may ask, who changed what
     counting.py sample.py  what pages ask of what was counted; the latest attempts, where nothing is
     missing.py    how complete the picture is, in sentences
     original.py   links to the original's views
@@ -32,6 +33,7 @@ from pda.web.pages.original import OriginalLinks
 from pda.web.pages.overview import OverviewPage
 from pda.web.pages.places import PlacesPage
 from pda.web.pages.recipients import RecipientsPage
+from pda.web.pages.system import SystemPage
 from pda.web.ports import Site
 
 
@@ -45,4 +47,5 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     MessagePage(asker, layout).register(app)
     PlacesPage(asker, layout).register(app)
     RecipientsPage(site, asker, layout).register(app)
+    SystemPage(site, asker, layout).register(app)
     OriginalLinks(site, layout).register(app)

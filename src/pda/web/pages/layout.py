@@ -44,7 +44,11 @@ class Place(msgspec.Struct, frozen=True):
         return path == self.path or (self.path != "/" and path.startswith(self.path + "/"))
 
 
-PLACES: Final = (Place("/", "Overview"), Place("/messages", "Messages"))
+PLACES: Final = (
+    Place("/", "Overview"),
+    Place("/messages", "Messages"),
+    Place("/system", "System", whole=True),
+)
 DROPS: Final = (
     "kernel_drops",
     "oversize",

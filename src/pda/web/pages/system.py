@@ -1,0 +1,116 @@
+"""The service itself: what it receives, writes and keeps, how complete that is, and who may ask.
+
+Owns what is shown of it. Admins see who may ask and who changed what, and can have the rules and
+the log files read again; a client sees nothing of this page.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from quart import Response, g, request
+from quart.app import Quart
+
+from pda.store import accounts, audit, imports, queries
+from pda.store.coverage import Coverage, coverage
+from pda.store.database import Connection
+from pda.store.imports import Import
+from pda.web.asking import Asker
+from pda.web.editing import author, require_admin
+from pda.web.errors import Refused
+from pda.web.pages.layout import Layout
+from pda.web.ports import Service, Site
+
+_IMPORTS: Final = 20
+_DEEDS: Final = 30
+_DAY: Final = 86_400_000_000
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Who may ask, and who changed what; for admins."""
+
+    users: list[accounts.UserRow]
+    tokens: list[accounts.TokenRow]
+    deeds: Sequence[audit.AuditRow]
+    """The latest first."""
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page shows of the store."""
+
+    totals: queries.Totals
+    since: int
+    """When the oldest attempt was made; 0 where there is none."""
+    coverage: Coverage
+    files: list[Import]
+    """The last ones that were read, the last one first."""
+    access: Access | None
+
+    def growth(self, octets: int, now: int) -> float:
+        """Octets a day, over all of the time that is stored; 0 where that is less than one."""
+        days = (now - self.since) / _DAY if self.since else 0.0
+        return octets / days if days >= 1 else 0.0
+
+
+class SystemPage:
+    """Answers `/system`."""
+
+    def __init__(self, site: Site, asker: Asker, layout: Layout) -> None:
+        self._service: Service = site.service
+        self._asker = asker
+        self._layout = layout
+
+    def register(self, app: Quart) -> None:
+        """Takes its paths."""
+        app.add_url_rule("/system", "system_page", self.show)
+        app.add_url_rule("/system/read-again", "read_again", self.read_again, methods=["POST"])
+
+    async def show(self) -> Response:
+        """All of it that one may see."""
+        if g.principal.client_id is not None:
+            raise Refused(403, "this page is about the whole service; your user sees one client")
+        now, service = time.time_ns() // 1000, self._service
+        found = await self._asker.ask(system_of, now, admin=g.principal.is_admin)
+        return await self._layout.page(
+            "system.html",
+            self._layout.view(),
+            found=found,
+            now=now,
+            service=service,
+            listeners=service.listeners(),
+            imports=service.imports_running(),
+            received=service.reception(),
+            writing=service.writing(),
+            rules=service.rules_status(),
+        )
+
+    async def read_again(self) -> Response:
+        """Has the rules, or the configured log files as well, read again."""
+        require_admin()
+        form = await request.form
+        if form.get("what") == "rules":
+            await self._service.reload_rules(author())
+        elif form.get("what") == "logs":
+            await self._service.reindex(author())
+        else:
+            raise Refused(400, "parameter 'what' is rules or logs")
+        return Response("", 303, {"Location": f"{request.root_path}/system"})
+
+
+def system_of(connection: Connection, now: int, *, admin: bool) -> System:
+    """What there is to show."""
+    return System(
+        totals=queries.totals(connection, None),
+        since=queries.oldest(connection, None) or 0,
+        coverage=coverage(connection, None, now),
+        files=imports.all_files(connection)[: -_IMPORTS - 1 : -1],
+        access=_access(connection) if admin else None,
+    )
+
+
+def _access(connection: Connection) -> Access:
+    deeds = audit.rows(connection, None, _DEEDS)
+    return Access(accounts.users(connection), accounts.tokens(connection), deeds)
