@@ -27,6 +27,7 @@ PAGES = (
     "/domains/goomail.example?range=7d",
     "/providers/other?range=7d",
     "/recipients/nobody@nowhere.example",
+    "/system",
     "/original",
     "/nonsense",
 )
