@@ -35,7 +35,9 @@ def test_ticks_are_round_and_reach_the_top(most: float, last: float) -> None:
 def test_shapes_stay_inside(
     one: list[float | None], two: list[float | None], stacked: bool, powers: bool
 ) -> None:
-    for _, path in chart(one, two, stacked=stacked, powers=powers and not stacked).shapes():
+    drawn = chart(one, two, stacked=stacked, powers=powers and not stacked, marks=[1.0, 60.0])
+    assert all(0 <= y <= HEIGHT for y, _ in drawn.levels())
+    for _, path in drawn.shapes():
         numbers = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", path)]
         assert all(abs(number) <= 1000 for number in numbers)
         for height in re.findall(r"V(-?[\d.]+)", path):

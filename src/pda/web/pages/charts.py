@@ -49,6 +49,8 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     """Top of the scale, where it is known: 100 for a rate."""
     powers: bool = False
     """Whether the scale goes by powers of ten: for lines that lie far apart."""
+    marks: Sequence[float] = ()
+    """Levels that such a scale may be marked at."""
 
     @property
     def is_empty(self) -> bool:
@@ -63,8 +65,9 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
         """Lines of the grid: height from above, and what they stand for."""
         if self.powers:
             low, high = self._decades
-            every = -(-(high - low) // _GRID)
-            return [(self._y(10.0**n), self.written(10.0**n)) for n in range(low, high + 1, every)]
+            inside = [mark for mark in self.marks if 10.0**low <= mark <= 10.0**high]
+            shown = inside[:: -(-len(inside) // (_GRID + 1)) or 1]
+            return [(self._y(mark), self.written(mark)) for mark in shown]
         grid = self._grid() if self.most is None else [self.most * n / _GRID for n in range(5)]
         return [(self._y(value), self.written(value)) for value in grid]
 

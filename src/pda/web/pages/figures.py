@@ -29,6 +29,7 @@ _MEMBERS: Final = {
     "discarded": ("discarded",),
 }
 _SUMMED: Final = Counts.__struct_fields__
+_DURATIONS: Final = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 5 * 86400.0)
 _COLOURS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
@@ -191,6 +192,7 @@ def delays_chart(delays: Iterable[Delays], time: Period) -> Chart:
         written=wording.seconds,
         stacked=False,
         powers=True,
+        marks=_DURATIONS,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -168,5 +169,5 @@ def asset(name: str) -> str:
 
 
 def _tick(at: int, day: bool) -> str:
-    text = wording.utc(at)
-    return text[5:10] if day else text[11:16]
+    moment = datetime.fromtimestamp(at / 1_000_000, UTC)
+    return f"{moment.day} {moment:%b}" if day else f"{moment:%H:%M}"

@@ -192,10 +192,11 @@ def _changes(providers: Sequence[Side], domains: Sequence[Side]) -> list[tuple[s
     """Where the share that fails has moved most, either way, weighted by how many it concerns."""
     known = [("provider", side) for side in providers if side.name not in _NOWHERE]
     known += [("domain", side) for side in domains]
+    fewest = max(_FEWEST, _LEAST_SHARE * sum(side.now.attempts for side in providers))
     telling = [
         (kind, side)
         for kind, side in known
-        if min(side.now.attempts, side.before.attempts) >= _FEWEST
+        if min(side.now.attempts, side.before.attempts) >= fewest
         and abs(side.failing - side.failing_before) >= _LEAST_POINTS
     ]
 
@@ -207,4 +208,5 @@ def _changes(providers: Sequence[Side], domains: Sequence[Side]) -> list[tuple[s
 
 
 _FEWEST: Final = 20
+_LEAST_SHARE: Final = 0.002
 _LEAST_POINTS: Final = 1.0

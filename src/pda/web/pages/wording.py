@@ -86,14 +86,10 @@ def seconds(value: float) -> str:
     """A duration in the unit that makes it short."""
     if value < 0.0005:
         return f"0{_THIN}s"
-    if value < 1:
-        return f"{value * 1000:.0f}{_THIN}ms"
-    if value < 100:
-        return f"{value:.1f}{_THIN}s"
-    for unit, length in (("d", 86400), ("h", 3600)):
-        if value >= length:
-            return f"{value / length:.1f}{_THIN}{unit}"
-    return f"{value / 60:.0f}{_THIN}min"
+    for least, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if value >= least:
+            return f"{number(round(value / least, 1))}{_THIN}{unit}"
+    return f"{value * 1000:.0f}{_THIN}ms"
 
 
 def octets(value: float) -> str:
