@@ -49,5 +49,7 @@ def test_the_most_failed_come_first() -> None:
 def test_since_when() -> None:
     bars = [counts(10, 0), counts(10, 1), counts(2, 10), Counts(), counts(1, 10)]
     one = side((23, 21), (100, 2))
-    assert begun(bars, range(100, 600, 100), one) == 300
-    assert begun([counts(0, 10)] * 3, range(100, 400, 100), side((0, 30), (0, 30))) == 0
+    assert begun(bars, one) == 2
+    assert begun([counts(0, 10)] * 3, side((0, 30), (0, 30))) == 0
+    assert begun([*bars, counts(10, 0)], one) == 0
+    assert begun([], one) == 0

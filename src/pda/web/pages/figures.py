@@ -76,9 +76,14 @@ def scope(view: View, time: Period, **narrower: str) -> Scope:
 
 def total(points: Iterable[Point]) -> Counts:
     """All of them together."""
+    return summed(point.counts for point in points)
+
+
+def summed(several: Iterable[Counts]) -> Counts:
+    """All of them together."""
     found = Counts()
-    for point in points:
-        _add(found, point.counts)
+    for counts in several:
+        _add(found, counts)
     return found
 
 

@@ -36,12 +36,18 @@ HATCHED: Final = ("late", "soft", "unknown", "expired")
 """Told apart by a pattern too, not by colour alone."""
 
 PROVIDERS: Final = {
+    "google": "Google",
+    "microsoft": "Microsoft",
+    "yahoo": "Yahoo",
+    "apple": "Apple",
+    "amazon": "Amazon",
+    "gmx": "GMX",
     "none": "no host reached",
     "local": "local delivery",
     "other": "other hosts",
     "": "unknown",
 }
-"""What is no provider, in words."""
+"""Providers, and what is none, in words."""
 
 
 class Part(msgspec.Struct, frozen=True):

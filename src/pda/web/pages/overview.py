@@ -112,10 +112,7 @@ def overview_of(connection: Connection, view: View) -> Overview:
         before=figures.total(counting.series(counting.time.before())),
         weight=counting.time.weight(),
         outcomes=figures.outcomes_chart(points, counting.time),
-        troubles=[
-            _explained(connection, view, one)
-            for one in _troubles(counting, providers, of_providers, domains)
-        ],
+        troubles=_told(connection, view, _troubles(counting, providers, of_providers, domains)),
         providers=providers[:_ROWS],
         domains=domains[:_ROWS],
         clients=_clients(counting) if view.client is None else [],
@@ -148,24 +145,44 @@ def _troubles(
 ) -> list[Trouble]:
     """Where mail is not being delivered."""
     time, attempts = counting.of_providers, sum(one.now.attempts for one in providers)
-    found = [
+    named = (one for one in providers if one.name not in _NOWHERE)
+    found = []
+    for side in trouble.worst(named, attempts):
+        bars = figures.bars(points[side.name], time)
+        first = trouble.begun(bars, side)
+        found.append(
+            Trouble(
+                kind="provider",
+                side=side,
+                since=time.starts[first] if first else 0,
+                counts=figures.summed(bars[first:]),
+                is_grave=trouble.is_grave(side, attempts),
+            )
+        )
+    return found + [
         Trouble(
-            kind="provider",
+            kind="domain",
             side=side,
-            since=trouble.begun(figures.bars(points[side.name], time), time.starts, side),
+            since=0,
+            counts=side.now,
             is_grave=trouble.is_grave(side, attempts),
         )
-        for side in trouble.worst((p for p in providers if p.name not in _NOWHERE), attempts)
-    ]
-    found += [
-        Trouble(kind="domain", side=side, since=0, is_grave=trouble.is_grave(side, attempts))
         for side in trouble.worst(domains, attempts)
     ]
-    return found[:_TROUBLES]
 
 
 _NOWHERE: Final = frozenset(("none", "local", "other", ""))
 """No provider: what is wrong there is told by domain."""
+
+
+def _told(connection: Connection, view: View, found: Sequence[Trouble]) -> list[Trouble]:
+    """The worst ones with what is said there.
+
+    A domain where its provider says the same again tells nothing more.
+    """
+    explained = [_explained(connection, view, one) for one in found[: 2 * _TROUBLES]]
+    once = {(one.category, one.reason): one for one in reversed(explained)}
+    return [one for one in explained if once[one.category, one.reason] is one][:_TROUBLES]
 
 
 def _explained(connection: Connection, view: View, one: Trouble) -> Trouble:

@@ -37,10 +37,16 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     side: Side
     since: int
     """When the first bar began in which it was so; 0 where it was so all the time."""
+    counts: Counts
+    """Of the time since then."""
     is_grave: bool
     category: str = ""
     reason: str = ""
-    """What is said there most often, and an example."""
+    """What is said there."""
+
+    @property
+    def failing(self) -> float:
+        return failing(self.counts)
 
 
 def is_grave(side: Side, attempts: int) -> bool:
@@ -57,8 +63,8 @@ def is_trouble(side: Side, attempts: int) -> bool:
     return risen or side.failing >= _ALWAYS
 
 
-def begun(bars: Sequence[Counts], starts: Sequence[int], side: Side) -> int:
-    """Since when it fails: back from the end as long as bars fail like that; 0 if always.
+def begun(bars: Sequence[Counts], side: Side) -> int:
+    """The first bar of those that fail like that up to the end; 0 if all do, or none.
 
     Bars without attempts are passed over.
     """
@@ -71,7 +77,7 @@ def begun(bars: Sequence[Counts], starts: Sequence[int], side: Side) -> int:
         if failing(counts) < limit * 0.8:
             break
         first = number
-    return starts[first] if 0 < first < len(bars) else 0
+    return first % len(bars) if bars else 0
 
 
 def worst(sides: Iterable[Side], attempts: int) -> list[Side]:
