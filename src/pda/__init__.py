@@ -37,6 +37,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/providers.py  who runs the host it went to
         store/rows.py names.py facts.py terms.py   its rows; what comes again; what finds it
         store/counting.py tally.py   what is counted of them: statistics
+        store/stretches.py    when the messages of each stretch of entries were heard of
         store/batch.py lives.py   rows into the database, and what was known out of it
       maillog/pseudonyms.py  erased addresses in whatever a line says
       maillog/rejudge.py    what other rules change of what is known

@@ -162,7 +162,7 @@ def test_what_arrives_meanwhile_is_never_in_between(tmp_path: Path, newest_first
 
 def test_work_is_bounded_and_goes_on(store: Store) -> None:
     bounds = Bounds(entries=4)
-    wanted = Filter(status="bounced", sender="news1@example.com", recipient=None)
+    wanted = Filter(dsn="5.1.1", sender="news1@example.com")
     with store.reading() as connection:
         page = queries.attempts_page(connection, wanted, limit=10, bounds=bounds)
         assert not page.complete

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from pda.store import stretches
 from pda.store.batch import Batch
 from pda.store.database import Connection, Row
 from pda.store.names import number_of
@@ -36,7 +37,7 @@ _CELL = "at, client_id, host_id, provider"
 _KEYS = {
     "counted": f"piece, {_CELL}",
     "counted_delay": f"piece, {_CELL}",
-    "counted_domain": "at, domain, client_id",
+    "counted_domain": "client_id, at, domain",
     "counted_failure": f"{_CELL}, verdict_id",
 }
 
@@ -130,11 +131,17 @@ class Counting:
         self._add_stored(tally, -1, known)
         yield
         self._add_stored(tally, +1, known)
+        self._widen(batch)
         entries = [entry for row in batch.entries if (entry := _entry_of(row))[0] > last]
         attempts = [_try_of(row) for key, row in batch.attempts.items() if row and key[0] > last]
         results = [_result_of(row) for key, row in batch.outcomes.items() if row and key[0] > last]
         tally.add(+1, entries, attempts, results)
         self._write(tally)
+
+    def _widen(self, batch: Batch) -> None:
+        entries = [(row[0], row[3]) for row in batch.entries]
+        results = [(key[0], row[5]) for key, row in batch.outcomes.items() if row]
+        stretches.widen(self._connection, entries, results)
 
     def leave(self, entries: Collection[int]) -> None:
         """Before these queue entries go because they are old: their figures stay.
@@ -208,7 +215,7 @@ class Counting:
         """Adds the sums; what is nothing any more goes, as if it had never been there."""
         failed = {(*cell, verdict): sums for (cell, verdict), sums in tally.failed.items()}
         self._write_sums("counted", tally.counted())
-        self._write_sums("counted_domain", tally.by_domain)
+        self._write_sums("counted_domain", tally.counted_domains())
         self._write_sums("counted_failure", failed)
         some = [(key, _some(classes)) for key, classes in tally.counted_delays().items()]
         delays = sorted((key, classes) for key, classes in some if classes)

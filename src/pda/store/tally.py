@@ -111,10 +111,10 @@ class Tally:
         self._manners = manners
         self._providers = providers
         self.by_hour: defaultdict[Cell, list[int]] = defaultdict(_ZEROS[COUNTED].copy)
-        self.by_domain: defaultdict[tuple[int, str, int], list[int]] = defaultdict(
+        self.by_domain: defaultdict[tuple[int, int, str], list[int]] = defaultdict(
             _ZEROS[OF_DOMAIN].copy
         )
-        """By day, domain and client."""
+        """By client, day and domain."""
         self.failed: defaultdict[tuple[Cell, int], list[int]] = defaultdict(_ZEROS[FAILED].copy)
         """By day and verdict."""
         self.delays: defaultdict[Cell, defaultdict[int, int]] = defaultdict(
@@ -145,7 +145,7 @@ class Tally:
             provider = last.get((number, recipient), _UNTRIED)[3]
             self.by_hour[hour, client, host, provider][_MORE + _STATE + state] += sign
             domain = recipient.rpartition("@")[2]
-            self.by_domain[hour // 24, domain, client][_STATE + state] += sign
+            self.by_domain[client, hour // 24, domain][_STATE + state] += sign
             if verdict:
                 day = hour // 24, client, host, provider
                 self.failed[day, verdict][_FAILED_STATE + state] += sign
@@ -172,7 +172,7 @@ class Tally:
             if column == _SENT and whom in handed_on:
                 by_hour[cell][_HAND_OFFS] += sign
                 continue
-            sums, of_domain = by_hour[cell], by_domain[hour // 24, key.rpartition("@")[2], client]
+            sums, of_domain = by_hour[cell], by_domain[client, hour // 24, key.rpartition("@")[2]]
             sums[_MORE] += sign
             of_domain[0] += sign
             if column:
@@ -196,6 +196,13 @@ class Tally:
                 (BY_DAY, hour // 24, client, host, provider),
             ):
                 found[key] = [*map(add, found[key], sums)]
+        return found
+
+    def counted_domains(self) -> dict[tuple[int, int, str], list[int]]:
+        """The sums of each client, and of all of them under 0."""
+        found = defaultdict(_ZEROS[OF_DOMAIN].copy, self.by_domain)
+        for (_, day, domain), sums in self.by_domain.items():
+            found[0, day, domain] = [*map(add, found[0, day, domain], sums)]
         return found
 
     def gone(self) -> dict[Key, list[int]]:

@@ -17,6 +17,7 @@ from pda.store.migrations import (
     providers,
     rejects,
     removal,
+    seeking,
     suppressions,
 )
 
@@ -33,4 +34,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     outgoing.migrate,
     counts.migrate,
     rejects.migrate,
+    seeking.migrate,
 ]

@@ -59,9 +59,9 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 _AT = {"attempt": "a.at", "outcome": "o.last_at", "message": "e.born"}
 _OF_ENTRY = (
-    ("client", "e.client_id = (SELECT id FROM client WHERE name = ?)"),
-    ("host", "e.host_id = (SELECT id FROM host WHERE name = ?)"),
-    ("queue_id", "e.queue_id = ?"),
+    ("client", "+e.client_id = (SELECT id FROM client WHERE name = ?)"),
+    ("host", "+e.host_id = (SELECT id FROM host WHERE name = ?)"),
+    ("queue_id", "+e.queue_id = ?"),
     ("sender", "e.sender = ?"),
 )
 _OF_ATTEMPT = (

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from pda.store.database import Connection
+from pda.store.names import number_of
 from pda.store.queries import rows
 from pda.store.queries.filters import Condition, Filter, conditions, where
 from pda.store.queries.overview import clients
 from pda.store.queries.rows import AnyRow, AttemptRow, Listing, MessageRow, OutcomeRow
-from pda.store.queries.sources import source_of
+from pda.store.queries.sources import sources_of, within
 
 Which: TypeAlias = Literal["all", "not plainly sent", "undetermined"]
 """Which attempts: those sent at the first try may be left out."""
 
-_ALL = 2**62
 _WHICH: dict[Which, list[Condition]] = {
     "all": [],
     "not plainly sent": [(f"(m.status <> 'sent' OR {rows.DEFERRED_BEFORE})", [])],
@@ -53,7 +53,9 @@ def _all(
     wanted: Filter,
     more: Sequence[Condition] = (),
 ) -> list[AnyRow]:
-    found = [source_of(wanted).within(0, _ALL), *conditions(listing.kind, wanted), *more]
+    last = connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchall()[0][0]
+    some = within(sources_of(listing.kind, wanted), 0, number_of(last))
+    found = [some, *conditions(listing.kind, wanted), *more]
     sql, values = where(found)
     limit = "" if wanted.limit is None else f" LIMIT {wanted.limit:d}"
     statement = f"{listing.select()} WHERE {sql} ORDER BY {order}{limit}"

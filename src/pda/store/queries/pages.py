@@ -27,11 +27,13 @@ from pda.store.queries.rows import (
     MessageRow,
     OutcomeRow,
 )
-from pda.store.queries.sources import Source, source_of
+from pda.store.queries.sources import sources_of, spans, within
 
 _AIM_S = 0.03
 """How long a window may take."""
 _MOST_GROWTH = 8.0
+_FIRST = 500
+"""Entries of the first window where every one is looked at."""
 _NO_CURSOR = "this is no cursor that an answer to the same question has given"
 
 
@@ -102,7 +104,8 @@ class _Reading(Generic[AnyRow]):
         self._connection = connection
         self._listing: Listing[AnyRow] = listing
         self._down = newest_first
-        self._source: Source = source_of(wanted)
+        self._wanted = wanted
+        self._sources = sources_of(listing.kind, wanted)
         self._conditions = where(conditions(listing.kind, wanted))
 
     def page(self, after: str, limit: int, bounds: Bounds) -> Page[AnyRow]:
@@ -110,13 +113,13 @@ class _Reading(Generic[AnyRow]):
         until = time.monotonic() + bounds.seconds
         place: _Place | None = _place(after, self._listing.types)
         found: list[Row] = []
-        looked = False
-        first, last = self._span()
-        width, left = self._source.width or last, bounds.entries
+        windows = _Windows(spans(self._connection, self._listing.kind, self._wanted), self._down)
+        width = self._sources[0].width if self._sources else _FIRST
+        left, looked = bounds.entries, False
         while True:
-            if self._source.scans:
+            if not self._sources:
                 width = min(width, left)
-            window = self._window(place, first, last, width)
+            window = windows.behind(place, max(width, 1))
             if window is None:
                 return self._made(found, None)
             if looked and (width <= 0 or time.monotonic() >= until):
@@ -131,28 +134,6 @@ class _Reading(Generic[AnyRow]):
             took = max(time.monotonic() - begun, 1e-4)
             width = max(1, int(width * min(_MOST_GROWTH, _AIM_S / took)))
 
-    def _span(self) -> tuple[int, int]:
-        """The first and the last queue entry."""
-        row = self._connection.execute("SELECT min(id), max(id) FROM entry").fetchone()
-        first, last = row or (None, None)
-        return (first, last) if isinstance(first, int) and isinstance(last, int) else (1, 0)
-
-    def _window(
-        self, place: _Place | None, first: int, last: int, width: int
-    ) -> tuple[int, int] | None:
-        """The next entries to look at: the first and the last of them; None at the end."""
-        if place is not None:
-            number, keys = place
-            if self._down:
-                last = min(last, number if keys else number - 1)
-            else:
-                first = max(first, number if keys else number + 1)
-        if first > last:
-            return None
-        return (max(first, last - width + 1), last) if self._down else (
-            first, min(last, first + width - 1)
-        )  # fmt: skip
-
     def _rows(self, window: tuple[int, int], place: _Place | None, limit: int) -> list[Row]:
         listing: Listing[AnyRow] = self._listing
         keys = ", ".join(("e.id", *listing.keys))
@@ -166,7 +147,7 @@ class _Reading(Generic[AnyRow]):
 
     def _where(self, window: tuple[int, int], keys: str, place: _Place | None) -> Condition:
         """The filter's conditions, between two entries and behind a place."""
-        found = [self._source.within(*window), self._conditions]
+        found = [within(self._sources, *window), self._conditions]
         if place is not None and place[1]:
             behind: list[Value] = [place[0], *place[1]]
             marks = ", ".join("?" * len(behind))
@@ -183,6 +164,32 @@ class _Reading(Generic[AnyRow]):
         make, skipped = self._listing.make, 1 + len(self._listing.keys)
         following = None if place is None else _cursor(place)
         return Page([make(row[skipped:]) for row in found], following, complete)
+
+
+class _Windows:
+    """The numbers of queue entries to look at, some at a time."""
+
+    def __init__(self, spans: list[tuple[int, int]], down: bool) -> None:
+        self._spans = spans[::-1] if down else spans
+        self._down = down
+
+    def behind(self, place: _Place | None, width: int) -> tuple[int, int] | None:
+        """The first and last of the next ones; None at the end."""
+        for first, last in self._spans:
+            low, high = self._rest(first, last, place)
+            if low <= high:
+                return (max(low, high - width + 1), high) if self._down else (
+                    low, min(high, low + width - 1)
+                )  # fmt: skip
+        return None
+
+    def _rest(self, first: int, last: int, place: _Place | None) -> tuple[int, int]:
+        if place is None:
+            return first, last
+        number, keys = place
+        if self._down:
+            return first, min(last, number if keys else number - 1)
+        return max(first, number if keys else number + 1), last
 
 
 _decode = msgspec.msgpack.Decoder(_Place).decode

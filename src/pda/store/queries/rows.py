@@ -128,8 +128,8 @@ a.orig_to, r.name, a.delay, m.dsn, m.status, coalesce(a.reply, t.name, ''), v.bo
 v.category, v.rule, {DEFERRED_BEFORE}, e.id, r.provider, coalesce(a.delays, '')
 """
 _ATTEMPT_TABLES = """
-JOIN attempt a ON a.entry_id = e.id JOIN manner m ON m.id = a.manner_id
-JOIN relay r ON r.id = a.relay_id LEFT JOIN reason t ON t.id = a.reason_id
+CROSS JOIN attempt a ON a.entry_id = e.id CROSS JOIN manner m ON m.id = a.manner_id
+CROSS JOIN relay r ON r.id = a.relay_id LEFT JOIN reason t ON t.id = a.reason_id
 LEFT JOIN verdict v ON v.id = m.verdict_id
 """
 _OUTCOME_COLUMNS = """
@@ -138,7 +138,7 @@ coalesce(e.msg_id, ''), e.sender, coalesce(o.address, o.recipient), o.state, o.a
 v.bounce_type, v.category, v.rule, o.change, e.id
 """
 _OUTCOME_TABLES = """
-JOIN outcome o ON o.entry_id = e.id LEFT JOIN verdict v ON v.id = o.verdict_id
+CROSS JOIN outcome o ON o.entry_id = e.id LEFT JOIN verdict v ON v.id = o.verdict_id
 """
 _DELIVERED = f"{State.DELIVERED:d}, {State.FINALLY_OK:d}"
 _BOUNCED = ", ".join(
@@ -153,8 +153,8 @@ coalesce(e.msg_id, ''), e.sender, e.size, e.nrcpt, e.expired_at, e.removed_at,
 (SELECT count(*) FROM outcome n WHERE n.entry_id = e.id AND n.state IN ({_BOUNCED})),
 e.id, coalesce(e.origin, '')
 """
-_NAMES = "JOIN host h ON h.id = e.host_id JOIN client c ON c.id = e.client_id"
-"""What every row tells of its entry."""
+_NAMES = "CROSS JOIN host h ON h.id = e.host_id CROSS JOIN client c ON c.id = e.client_id"
+"""What every row tells of its entry. CROSS JOIN keeps the order: from the entry to the rest."""
 
 
 def _attempt(row: Row) -> AttemptRow:

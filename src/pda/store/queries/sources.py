@@ -1,44 +1,48 @@
 """What leads to the queue entries that may have what is asked for.
 
-Owns the choice of an index for a filter. A source names too many entries rather than too few: the
+Owns the choice of indexes for a filter. A source may name too many entries, never too few: the
 conditions of the filter decide.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
-from pda.maillog.events import address_key
-from pda.store.database import Value
-from pda.store.queries.filters import Filter, message_ids
+from pda.maillog.events import State, address_key
+from pda.store.database import Connection, Value
+from pda.store.queries.filters import Condition, Filter, Kind, message_ids
+from pda.store.stretches import STRETCH_BITS
 from pda.store.terms import PIECE_BITS, term
 
 _PIECE = 1 << PIECE_BITS
-_FEW = 2000
+_FEW = 1000
+_FAILURES = frozenset(["deferred", "bounced", "SOFTBOUNCE"])
+_DENSE = frozenset([State.DELIVERED, State.FINALLY_OK, State.HANDED_ON])
+"""States that no index leads to: see the migration `seeking`."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Queue entries, as a part of SQL."""
+    """Numbers of queue entries, from one to another, as SQL with these two as first values."""
 
-    sql: str = ""
-    """The ids of entries from `:low` to `:high`; empty for all of them."""
+    sql: str
     values: list[Value] = []
     width: int = _FEW
-    """How many entries are looked at first; 0: all at once."""
-    scans: bool = False
-    """Whether every entry between two numbers is looked at."""
+    """How many are looked at first."""
 
-    def within(self, low: int, high: int) -> tuple[str, list[Value]]:
-        """The condition for an entry `e` of this source between two numbers."""
-        between: list[Value] = [low, high]
-        if not self.sql:
-            return "e.id BETWEEN ? AND ?", between
-        return f"e.id IN ({self.sql})", [*between, *self.values]
+
+def within(sources: list[Source], low: int, high: int) -> Condition:
+    """The condition for an entry `e` of all these sources between two numbers."""
+    if not sources:
+        return "e.id BETWEEN ? AND ?", [low, high]
+    # The numbers are compared before any entry is looked at.
+    sql = " INTERSECT ".join(f"SELECT * FROM ({one.sql})" for one in sources)
+    return f"e.id IN ({sql})", [value for one in sources for value in (low, high, *one.values)]
 
 
 _PIECES = f"""
-WITH RECURSIVE span (low, high) AS (SELECT ?, min(?, (SELECT max(id) FROM entry))),
-piece (number) AS (
+WITH RECURSIVE span (low, high) AS (SELECT ?, ?), piece (number) AS (
     SELECT low >> {PIECE_BITS} FROM span UNION ALL
     SELECT number + 1 FROM piece, span WHERE number < high >> {PIECE_BITS}
 )
@@ -46,23 +50,92 @@ SELECT t.entry_id FROM span CROSS JOIN piece p CROSS JOIN term t
     ON t.piece = p.number AND t.hash IN (?, ?) AND t.entry_id BETWEEN span.low AND span.high
 """
 _QUEUE_ID = """
-WITH span (low, high) AS (SELECT ?, ?)
-SELECT id FROM entry, span WHERE queue_id = ? AND id BETWEEN low AND high
+SELECT id FROM entry INDEXED BY idx_entry_queue_id_host_id
+WHERE +id BETWEEN ? AND ? AND queue_id = ?
+"""
+_STATE = """
+SELECT entry_id FROM outcome INDEXED BY outcome_open
+WHERE entry_id BETWEEN ? AND ? AND state = ? AND state NOT IN (1, 2, 9)
+"""
+_FAILED = """
+SELECT entry_id FROM attempt INDEXED BY attempt_failed
+WHERE entry_id BETWEEN ? AND ? AND reason_id IS NOT NULL AND manner_id IN (
+    SELECT m.id FROM manner m JOIN verdict v ON v.id = m.verdict_id WHERE {})
+"""
+_CLIENT = """
+SELECT id FROM entry INDEXED BY entry_client
+WHERE id BETWEEN ? AND ? AND client_id = (SELECT id FROM client WHERE name = ?)
 """
 
 
-def source_of(wanted: Filter) -> Source:
-    """The narrowest that a filter allows."""
+def sources_of(kind: Kind, wanted: Filter) -> list[Source]:
+    """All that there are for a filter, the narrowest first."""
+    return list(_sources(kind, wanted))
+
+
+def _sources(kind: Kind, wanted: Filter) -> Iterator[Source]:
     if wanted.queue_id is not None:
-        return Source(_QUEUE_ID, [wanted.queue_id], width=0)
+        yield Source(_QUEUE_ID, [wanted.queue_id], 1 << 40)
+        return
     if wanted.message_id is not None:
         forms = message_ids(wanted.message_id)
-        hashes: list[Value] = [term("message-id", form) for form in (forms[0], forms[-1])]
-        return Source(_PIECES, hashes, width=_PIECE)
+        yield _of_terms(term("message-id", forms[0]), term("message-id", forms[-1]), _PIECE)
+        return
     if wanted.recipient is not None:
         found = term("recipient", address_key(wanted.recipient))
-        return Source(_PIECES, [found, found], width=_PIECE)
+        yield _of_terms(found, found, _PIECE)
+        return
+    yield from _failed(kind, wanted)
+    if wanted.state is not None and wanted.state not in _DENSE:
+        yield Source(_STATE, [int(wanted.state)], 8 * _FEW)
     if wanted.domain is not None:
         found = term("domain", address_key(f"@{wanted.domain}")[1:])
-        return Source(_PIECES, [found, found])
-    return Source(scans=True)
+        yield _of_terms(found, found, 8 * _FEW)
+    if wanted.client is not None:
+        yield Source(_CLIENT, [wanted.client], 4 * _FEW)
+
+
+def _of_terms(one: int, other: int, width: int) -> Source:
+    return Source(_PIECES, [one, other], width)
+
+
+def _failed(kind: Kind, wanted: Filter) -> Iterator[Source]:
+    """Failed attempts with this verdict: what is asked of outcomes follows from one of theirs."""
+    known = {
+        "v.bounce_type = ?": wanted.bounce_type,
+        "v.category = ?": wanted.category,
+        "v.rule = ?": wanted.rule,
+        "m.status = ?": wanted.status if wanted.status in _FAILURES else None,
+    }
+    given = [(sql, value) for sql, value in known.items() if value is not None]
+    if not given:
+        return
+    if kind == "message" and len(given) > 1:
+        given = given[:1]  # not all has to be true of one attempt
+    values: list[Value] = [value for _, value in given]
+    yield Source(_FAILED.format(" AND ".join(sql for sql, _ in given)), values, 8 * _FEW)
+
+
+def spans(connection: Connection, kind: Kind, wanted: Filter) -> list[tuple[int, int]]:
+    """The numbers of the entries that may be of the time asked for, the first ones first."""
+    (first, last) = connection.execute(
+        "SELECT (SELECT min(id) FROM entry), (SELECT max(id) FROM entry)"
+    ).fetchone() or (None, None)
+    if not (isinstance(first, int) and isinstance(last, int)):
+        return []
+    if wanted.since is None and wanted.until is None:
+        return [(first, last)]
+    heard = "last_born" if kind == "message" else "last_at"
+    rows = connection.execute(
+        f"SELECT number FROM stretch WHERE first_born <= ? AND {heard} >= ? ORDER BY number",
+        (2**62 if wanted.until is None else wanted.until, wanted.since or -(2**62)),
+    ).fetchall()
+    found: list[tuple[int, int]] = []
+    for (number,) in rows:
+        assert isinstance(number, int)
+        low, high = number << STRETCH_BITS, (number + 1 << STRETCH_BITS) - 1
+        if found and found[-1][1] + 1 == low:
+            found[-1] = found[-1][0], high
+        else:
+            found.append((low, high))
+    return [(max(low, first), min(high, last)) for low, high in found]

@@ -40,7 +40,7 @@ What: TypeAlias = Literal["client", "domain", "provider", "host", "category", "r
 _FINE_DAYS = 35
 """So long a time may be for the whole of it to be summed up by hours."""
 _FINE_DELAY_DAYS = 3
-_LOOKED_AT = 500
+_LOOKED_AT = 100
 """Failures looked at for an example."""
 
 
@@ -313,7 +313,10 @@ WHERE c.name = coalesce(?, c.name) ORDER BY a.at DESC LIMIT 1
 
 def _of_example(manner: Value, scope: Scope) -> Row:
     until = 2**62 if scope.until is None else scope.until
-    return manner, until, _LOOKED_AT, scope.client
+    return manner, until, 1 if scope.client is None else _LOOKED_AT, scope.client
+
+
+_OF_CLIENT = "t.client_id = (SELECT id FROM client WHERE name = ?)"
 
 
 def _at(source: _Source, step: Step) -> str:
@@ -333,7 +336,11 @@ def _where(source: _Source, scope: Scope) -> Condition:
         ("t.at >= ?", None if scope.since is None else scope.since // length),
         ("t.at <= ?", None if scope.until is None else scope.until // length),
         ("t.domain = ?", domain),
-        ("t.client_id = (SELECT id FROM client WHERE name = ?)", scope.client),
+        (_OF_CLIENT, scope.client),
+        (
+            "t.client_id = ?",
+            0 if source.table == "counted_domain" and scope.client is None else None,
+        ),
         ("t.host_id = (SELECT id FROM host WHERE name = ?)", scope.host),
         ("t.provider = ?", scope.provider),
     )
