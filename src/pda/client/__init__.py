@@ -4,7 +4,7 @@ Owns the way to an answer; the types are in `answers`. Knows nothing of the serv
 httpx and msgspec.
 
     with Client("http://127.0.0.1:1523", token=TOKEN) as pda:
-        for outcome in pda.outcomes(client="newsletter", state="hard-bounce"):
+        for outcome in pda.outcomes(client="newsletter"):
             print(outcome.recipient, outcome.category)
 """
 
