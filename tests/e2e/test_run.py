@@ -69,7 +69,7 @@ def _shows_all(page: str) -> bool:
 
 
 def _home(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/?range=30d", timeout=30) as answer:
         return str(answer.read().decode())
 
 
