@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pda.store.database import find_key, make_key, opens
+from pda.store.database import find_key, make_key, open_reader, opens
 from tests.running import Running, eventually
 from tests.support import attempt
 
@@ -53,8 +53,12 @@ def test_a_damaged_database(tmp_path: Path) -> None:
         service.send([attempt()])
         service.stop()
     database = tmp_path / "pda.db"
+    reader = open_reader(database, find_key(database, tmp_path / "pda.db.key"))
+    named = "SELECT rootpage FROM sqlite_master WHERE name = 'attempt'"
+    (page,) = reader.execute(named).fetchone() or (0,)
+    reader.close()
     data = bytearray(database.read_bytes())
-    data[-3000] ^= 1
+    data[int(str(page)) * 8192 - 3000] ^= 1
     database.write_bytes(data)
     done = service.pda("db", "check")
     assert (done.returncode, b"HMAC" in done.stdout) == (1, True)

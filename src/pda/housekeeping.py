@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _EVERY_S = 600.0
-_ENTRIES = 200
+_ENTRIES = 100
 """Removed or rewritten at a time: some ten milliseconds."""
 _PAGES = 256
 """Given back at a time: 2 MiB."""

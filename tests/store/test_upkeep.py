@@ -54,9 +54,11 @@ def test_a_sound_database(store: Store) -> None:
 
 
 def test_one_flipped_bit_is_found(store: Store) -> None:
+    named = "SELECT rootpage FROM sqlite_master WHERE name = 'attempt'"
+    (page,) = store.connection.execute(named).fetchone() or (0,)
     store.close()
     with store.path.open("r+b") as file:
-        file.seek(-3000, os.SEEK_END)
+        file.seek(int(str(page)) * 8192 - 3000)
         octet = file.read(1)[0]
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([octet ^ 1]))

@@ -119,7 +119,7 @@ def step(connection: Connection, entries: int) -> bool:
     walk = _Walk(connection, one.address)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        with Counting(connection).around(range(one.done_to + 1, end + 1)):
+        with Counting(connection).around(walk.named(one.done_to, end)):
             rows = walk.entries(one.done_to, end)
         connection.execute(
             "UPDATE erased SET done_to = ?, rows = rows + ? WHERE hash = ?",
@@ -184,6 +184,19 @@ class _Walk:
         self._facts = PackedFacts()
         self._like = _like(address)
         self._word = _word(address).encode()
+
+    def named(self, after: int, to: int) -> list[int]:
+        """Those of these entries whose rows, besides their facts, may name the address."""
+        found: set[int] = set()
+        for table, column in _OF_ENTRIES.items():
+            where, values = _alike(_shape(self._connection, table).texts, self._like)
+            rows = self._connection.execute(
+                f'SELECT {column} FROM "{table}"'
+                f" WHERE {column} > ? AND {column} <= ? AND ({where})",
+                (after, to, *values),
+            ).fetchall()
+            found.update(number_of(number) for (number,) in rows)
+        return sorted(found)
 
     def entries(self, after: int, to: int) -> int:
         """Those with these numbers; how many rows named the address."""

@@ -7,12 +7,11 @@ hour or day stay (`counting`): they name nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pda.maillog.events import EntryKey
 from pda.store import bounced
-from pda.store.bounced import REMOVE
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value
 from pda.store.names import number_of
@@ -76,23 +75,27 @@ def remove_older(connection: Connection, horizon: int, entries: int) -> list[Ent
     return [(str(host), str(queue_id)) for _, host, queue_id, *_ in rows]
 
 
-def _remove(connection: Connection, rows: Iterable[Row]) -> None:
-    for number, _, _, *message_ids in rows:
-        of_entry = (number,)
-        recipients = [
-            str(recipient)
-            for (recipient,) in connection.execute(
-                "SELECT recipient FROM outcome WHERE entry_id = ?", of_entry
-            ).fetchall()
-        ]
-        connection.executemany(
-            "DELETE FROM term WHERE piece = ? AND hash = ? AND entry_id = ?",
-            _terms(number_of(number), [str(one) for one in message_ids if one], recipients),
-        )
-        connection.executemany(bounced.REMOVE, [(one, number) for one in recipients])
-        connection.executemany(REMOVE, [(recipient, number) for recipient in recipients])
-        for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
-            connection.execute(f"DELETE FROM {table} WHERE {column} = ?", of_entry)
+def _remove(connection: Connection, rows: Sequence[Row]) -> None:
+    """These entries with all that belongs to them, each table at once."""
+    numbers = [number_of(row[0]) for row in rows]
+    named = f"({','.join(map(str, numbers))})"
+    outcomes = connection.execute(
+        f"SELECT recipient, entry_id FROM outcome WHERE entry_id IN {named}"
+    ).fetchall()
+    recipients: dict[int, list[str]] = {number: [] for number in numbers}
+    for recipient, number in outcomes:
+        recipients[number_of(number)].append(str(recipient))
+    terms = [
+        one
+        for number, (_, _, _, *message_ids) in zip(numbers, rows, strict=True)
+        for one in _terms(number, [str(name) for name in message_ids if name], recipients[number])
+    ]
+    connection.executemany(
+        "DELETE FROM term WHERE piece = ? AND hash = ? AND entry_id = ?", sorted(terms)
+    )
+    connection.executemany(bounced.REMOVE, outcomes)
+    for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
+        connection.execute(f"DELETE FROM {table} WHERE {column} IN {named}")
 
 
 def _terms(
