@@ -16,7 +16,7 @@ from pathlib import Path
 
 _RSYSLOGD = shutil.which("rsyslogd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 # The queue is between file and forwarding, as in the rules that come with pda. Nothing of it may go
-# to the disk: what is measured is the receiver. A batch is half of the smallest window: librelp
+# to the disk: what is measured is the receiver. A batch is half of the window: librelp
 # holds it back until its end (TCP_CORK), and where a window ends before, for 200 ms each time.
 _SENDER = """\
 global(workDirectory="{folder}")
@@ -25,7 +25,7 @@ template(name="line" type="string" string="<22>%msg%")
 input(type="imfile" File="{log}" Tag="bench" ruleset="forward" freshStartTail="off")
 ruleset(name="forward") {{
   action({target} template="line"
-    queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="64"
+    queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="{batch}"
     action.resumeRetryCount="-1" action.resumeInterval="1")
 }}
 """
@@ -51,9 +51,9 @@ def tcp(port: int) -> str:
 
 
 @contextmanager
-def sending(log: Path, target: str, folder: Path) -> Iterator[None]:
-    """An rsyslogd that forwards the file from its beginning."""
-    text = _SENDER.format(folder=folder, log=log, target=target)
+def sending(log: Path, target: str, folder: Path, batch: int = 512) -> Iterator[None]:
+    """An rsyslogd that forwards the file from its beginning, in batches of so many lines."""
+    text = _SENDER.format(folder=folder, log=log, target=target, batch=batch)
     with _running("sender", text, folder):
         yield
 
