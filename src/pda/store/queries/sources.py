@@ -16,7 +16,8 @@ from pda.store.queries.filters import Condition, Filter, Kind, message_ids
 from pda.store.stretches import STRETCH_BITS
 from pda.store.terms import PIECE_BITS, term
 
-_PIECE = 1 << PIECE_BITS
+_RARE = 16 << PIECE_BITS
+"""Entries to look at first for what few have."""
 _FEW = 1000
 _FAILURES = frozenset(["deferred", "bounced", "SOFTBOUNCE"])
 _DENSE = frozenset([State.DELIVERED, State.FINALLY_OK, State.HANDED_ON])
@@ -79,11 +80,11 @@ def _sources(kind: Kind, wanted: Filter) -> Iterator[Source]:
         return
     if wanted.message_id is not None:
         forms = message_ids(wanted.message_id)
-        yield _of_terms(term("message-id", forms[0]), term("message-id", forms[-1]), _PIECE)
+        yield _of_terms(term("message-id", forms[0]), term("message-id", forms[-1]), _RARE)
         return
     if wanted.recipient is not None:
         found = term("recipient", address_key(wanted.recipient))
-        yield _of_terms(found, found, _PIECE)
+        yield _of_terms(found, found, _RARE)
         return
     yield from _failed(kind, wanted)
     if wanted.state is not None and wanted.state not in _DENSE:

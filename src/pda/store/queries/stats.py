@@ -165,8 +165,9 @@ def top(connection: Connection, scope: Scope, what: What, limit: int = 20) -> li
     Raises `StatsError` as `series` does.
     """
     source = _source(scope, "whole", what)
-    found = _sums(connection, source, scope, "whole", what)
-    ranked = sorted(found, key=lambda one: (-one[2].attempts, one[1]))[:limit]
+    names = _ranked(connection, source, scope, what, limit)
+    found = _sums(connection, source, scope, "whole", what, names)
+    ranked = sorted(found, key=lambda one: (-one[2].attempts, one[1]))
     if what != "reason":
         return [Top(name, counts) for _, name, counts in ranked]
     reasons = [(*name.partition("/")[::2], counts) for _, name, counts in ranked]
@@ -191,12 +192,13 @@ def delays(connection: Connection, scope: Scope, step: Step = "whole") -> list[D
     source = _Source("counted_delay", by_hour, (), piece)
     sql, values = _where(source, scope)
     rows = connection.execute(
-        f"SELECT {_at(source, step)}, t.classes FROM counted_delay t WHERE {sql} ORDER BY 1", values
+        f"SELECT t.at, t.classes FROM counted_delay t WHERE {sql} ORDER BY t.at", values
     ).fetchall()
     found: dict[int, list[int]] = {}
     for at, classes in rows:
         assert isinstance(classes, bytes)
-        sums = found.setdefault(number_of(at), [0] * (PARTS * CLASSES))
+        begun = 0 if step == "whole" else number_of(at) * (HOUR if by_hour else DAY)
+        sums = found.setdefault(begun, [0] * (PARTS * CLASSES))
         for number, count in unpack_classes(classes).items():
             sums[number] += count
     return [_delays(at, sums) for at, sums in found.items()]
@@ -230,25 +232,52 @@ def _is_short(scope: Scope, days: int) -> bool:
     return since is not None and until is not None and until - since <= days * DAY
 
 
-def _sums(
-    connection: Connection, source: _Source, scope: Scope, step: Step, group: Group | What
-) -> list[tuple[int, str, Counts]]:
-    """Time, group and counts, in this order."""
+def _ranked(
+    connection: Connection, source: _Source, scope: Scope, what: What, limit: int
+) -> list[str]:
+    """The names of those with the most attempts."""
     sql, values = _where(source, scope)
-    name = _GROUPS[group]
+    attempts = "attempts" if "attempts" in source.columns else "deferred + bounced"
+    rows = connection.execute(
+        f"SELECT {_GROUPS[what]}, sum({attempts}) FROM {_tables(source, what)} WHERE {sql}"
+        " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+        [*values, limit],
+    ).fetchall()
+    return [str(name) for name, _ in rows]
+
+
+def _sums(
+    connection: Connection,
+    source: _Source,
+    scope: Scope,
+    step: Step,
+    group: Group | What,
+    names: Sequence[str] | None = None,
+) -> list[tuple[int, str, Counts]]:
+    """Time, group and counts, in this order; of these names only, where they are given."""
+    sql, values = _where(source, scope)
     columns = [column for column in source.columns if column in _COUNTS]
     sums = ", ".join(f"sum(t.{column})" for column in columns)
+    if names is not None:
+        sql += f" AND {_GROUPS[group]} IN ({','.join('?' * len(names))})"
+    by = ", ".join(["t.at"] * (step != "whole") + [_GROUPS[group]] * bool(group)) or "NULL"
+    rows = connection.execute(
+        f"SELECT {'0' if step == 'whole' else 't.at'}, {_GROUPS[group]}, {sums}"
+        f" FROM {_tables(source, group)} WHERE {sql} GROUP BY {by} ORDER BY {by}",
+        [*values, *(names or ())],
+    ).fetchall()
+    length = HOUR if source.by_hour else DAY
+    found = [(number_of(row[0]) * length, str(row[1]), _counts(columns, row[2:])) for row in rows]
+    return [one for one in found if one[2] != _NOTHING]
+
+
+def _tables(source: _Source, group: Group | What) -> str:
+    """With the names of the groups."""
     tables = f"{source.table} t"
     for alias, table in (("c", "client"), ("h", "host"), ("v", "verdict")):
-        if name.startswith(f"{alias}."):
+        if _GROUPS[group].startswith(f"{alias}."):
             tables += f" JOIN {table} {alias} ON {alias}.id = t.{table}_id"
-    rows = connection.execute(
-        f"SELECT {_at(source, step)}, {name}, {sums} FROM {tables} WHERE {sql}"
-        " GROUP BY 1, 2 ORDER BY 1, 2",
-        values,
-    ).fetchall()
-    found = [(number_of(row[0]), str(row[1]), _counts(columns, row[2:])) for row in rows]
-    return [one for one in found if one[2] != _NOTHING]
+    return tables
 
 
 def _counts(columns: Iterable[str], sums: Row) -> Counts:
@@ -317,15 +346,6 @@ def _of_example(manner: Value, scope: Scope) -> Row:
 
 
 _OF_CLIENT = "t.client_id = (SELECT id FROM client WHERE name = ?)"
-
-
-def _at(source: _Source, step: Step) -> str:
-    """The beginning of a step, in µs."""
-    if step == "whole":
-        return "0"
-    if source.by_hour and step == "day":
-        return f"t.at / 24 * {DAY}"
-    return f"t.at * {HOUR if source.by_hour else DAY}"
 
 
 def _where(source: _Source, scope: Scope) -> Condition:
