@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 from pda.maillog.events import (
     AccessAction,
@@ -135,6 +136,11 @@ _ENVELOPE = re.compile(
 _USUAL_ENVELOPE = re.compile(
     r'(?: from=<([^">]*)>)?(?: to=<([^">]*)>)?(?: proto=\w+)?(?: helo=<[^>]*>)?$'
 )
+# The same behind most rejects; and where such attributes may begin.
+_USUAL_REJECTED = re.compile(r'; from=<([^">]*)> to=<([^">]*)> proto=(\w+) helo=<([^<>]*)>$')
+_BEFORE_ENVELOPE = re.compile(r";(?= ?(?:from=<|to=<|proto=|helo=<)|$)")
+_Envelope: TypeAlias = Sequence[str | None]
+"""Sender, recipient, protocol, HELO name, SASL method and user, text behind."""
 _ACCESS_ACTION = re.compile(
     r"((?:milter-|proxy-)?[a-z_]+): ([A-Z-]+)(?: command)?"
     r"(?: from (\S*?)\[([^\]\s]*)\](?::\d+)?)?: (.*)$",
@@ -414,13 +420,13 @@ def _access_action(tail: str) -> AnyRecord | None:
 def _rejected(
     what: tuple[str, str, str, str],
     reason: str,
-    envelope: re.Match[str] | None,
+    envelope: _Envelope | None,
 ) -> AnyRecord:
     action, where, host, ip = what
     reply = _REPLY.match(reason)
     code, dsn = reply.groups("") if reply else ("", "")
     make = Reject if action.endswith("reject") else AccessAction
-    sender, recipient, proto, helo, _, username, _ = envelope.groups() if envelope else [None] * 7
+    sender, recipient, proto, helo, _, username, _ = envelope or (None,) * 7
     return make(
         action=action,
         where=where,
@@ -437,17 +443,17 @@ def _rejected(
     )
 
 
-def _split_envelope(rest: str) -> tuple[str, re.Match[str] | None]:
+def _split_envelope(rest: str) -> tuple[str, _Envelope | None]:
     """The text, and the `from=<…> to=<…> …` behind its first `; ` that such attributes follow."""
-    for found in re.finditer(r";(?= ?(?:from=<|to=<|proto=|helo=<)|$)", rest):
-        envelope = _envelope(rest[found.end() :])
+    begin = rest.find("; from=<")
+    usual = _USUAL_REJECTED.match(rest, begin) if begin >= 0 else None
+    if usual is not None and _BEFORE_ENVELOPE.search(rest, 0, begin) is None:
+        return rest[:begin], (*usual.groups(), None, None, None)
+    for found in _BEFORE_ENVELOPE.finditer(rest):
+        envelope = _ENVELOPE.match(rest[found.end() :])
         if envelope is not None:
-            return rest[: found.start()], envelope
+            return rest[: found.start()], envelope.groups()
     return rest, None
-
-
-def _envelope(text: str) -> re.Match[str] | None:
-    return _ENVELOPE.match(text)
 
 
 _START = 3

@@ -6,6 +6,8 @@ one reply to many people is one text, and a person stands in columns only.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from pda.maillog.events.records import HeaderAction, Reject
@@ -13,6 +15,7 @@ from pda.maillog.events.records import HeaderAction, Reject
 _MOST_TEXT, _MOST_ADDRESS = 500, 320
 _PLACES = "\x01\x02\x03\x04"
 """In the place of recipient, sender, address and name of the client."""
+_has_places = re.compile(f"[{_PLACES}]").search
 _HARMLESS = dict.fromkeys(map(ord, _PLACES), "?")
 
 
@@ -67,25 +70,25 @@ def refusal(record: Reject | HeaderAction, about: tuple[int, int, str, str, str,
 
 def with_places(reply: str, named: tuple[str, str, str, str]) -> str:
     """A reply without what stands beside it."""
-    if not reply.isprintable():
-        reply = reply.translate(_HARMLESS)
-    for place, text in zip(_PLACES, named, strict=True):
-        if _has_place(text):
-            reply = reply.replace(text, place)
+    if _has_places("".join((reply, *named))):
+        return reply.translate(_HARMLESS)
+    recipient, sender, ip, host = named
+    if len(recipient) > 3:
+        reply = reply.replace(recipient, "\x01")
+    if len(sender) > 3:
+        reply = reply.replace(sender, "\x02")
+    if len(ip) > 3:
+        reply = reply.replace(ip, "\x03")
+    if len(host) > 3 and host != "unknown":
+        reply = reply.replace(host, "\x04")
     return reply
 
 
 def without_places(reply: str, named: tuple[str, str, str, str]) -> str:
     """The reply as it was."""
     for place, text in zip(_PLACES, named, strict=True):
-        if _has_place(text):
-            reply = reply.replace(place, text)
+        reply = reply.replace(place, text)
     return reply
-
-
-def _has_place(text: str) -> bool:
-    """Whether it is left out of replies: not what may be a word in any of them."""
-    return len(text) > 3 and text != "unknown" and text.isprintable()
 
 
 def manner_of(manner: str) -> list[str]:
