@@ -139,7 +139,9 @@ class Importer:
         run.state.take(part)
         # Where a stream is silent, nothing of it waits for more.
         done = trio.Event() if not part.lines else None
-        await run.submit(Work(part.told, rules, False, part.checkpoint, run.state.count, done))
+        inserted, events = run.state.count, part.events
+        work = Work(part.told, rules, False, part.checkpoint, inserted, done, events=events)
+        await run.submit(work)
         run.tell()
 
     async def _finish(self, checkpoint: Import | None, run: _Run) -> None:

@@ -72,6 +72,12 @@ class Work(msgspec.Struct):
     """Set when they are committed."""
     stored: Sequence[Callable[[], None]] = ()
     """Called in their order once they are committed, and never if they could not be."""
+    events: int = -1
+    """How many events were told; counted where nobody has done so."""
+
+    def __post_init__(self) -> None:
+        if self.events < 0:
+            self.events = count(self.told)
 
 
 class Pending(msgspec.Struct):
@@ -143,10 +149,11 @@ class Ingest:
                 # Also what told nothing is acknowledged in its order, after what did.
                 stored = [batch.stored for batch in batches if batch.stored is not None]
                 if told or stored:
+                    work = Work(told, rules, live=True, stored=stored)
                     self._live_waiting += 1
-                    self._waiting += count(told)
+                    self._waiting += work.events
                     self._unstored.append(first.received_at)
-                    await send.send(Work(told, rules, live=True, stored=stored))
+                    await send.send(work)
 
     async def write(self) -> None:
         """Second hop: batches into transactions, until nobody can send any more."""
@@ -190,7 +197,7 @@ class Ingest:
                 await self._commit()
 
     async def _insert(self, work: Work) -> None:
-        pending, rules, waited = self._pending, self.pipeline.rules, count(work.told)
+        pending, rules, waited = self._pending, self.pipeline.rules, work.events
         if work.rules is not rules:  # new ones came into force while this was read, or waited
             await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
         removal = self._writer.removal
@@ -206,7 +213,7 @@ class Ingest:
         if work.inserted is not None:
             work.inserted(batch)
         pending.batches.append(batch)
-        pending.events += count(work.told)
+        pending.events += work.events
         pending.refused += len(batch.rejects)
         pending.live += work.live
         if work.done is not None:
@@ -266,7 +273,7 @@ class Ingest:
 
             async def submit(work: Work) -> None:
                 await self._room.acquire()
-                self._waiting += count(work.told)
+                self._waiting += work.events
                 await send.send(work)
 
             yield submit

@@ -5,7 +5,7 @@ Owns the columns of entries, attempts, outcomes and terms, and the numbers of en
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from pda.maillog.events import Attempt, Change, Life, Outcome, Summary, Verdict
 from pda.maillog.providers import provider_of
@@ -43,9 +43,10 @@ class Rows:
         """What these changes write."""
         batch = Batch()
         entries: dict[int, Life] = {}
+        unread = _unread(changes)
         for change in changes:
             if change.withdrawn:
-                self._withdraw(batch, change, changes)
+                self._withdraw(batch, change, unread.get(id(change.life), frozenset()))
             self._add(batch, change)
             if change.summary:
                 entries[id(change.life)] = change.life
@@ -101,13 +102,9 @@ class Rows:
             key = recipient, number
             batch.evidence[key] = bounced.row(key, client_id, outcome, number_of(verdict_id))
 
-    def _withdraw(self, batch: Batch, change: Change, changes: list[Change]) -> None:
-        """Numbers what nobody has to go by any more, in front of what comes in its place.
-
-        What came into being with these changes nobody has read.
-        """
+    def _withdraw(self, batch: Batch, change: Change, unread: Collection[str]) -> None:
+        """Numbers what nobody has to go by any more, in front of what comes in its place."""
         life, born = change.life, change.life.summary.born if change.life.summary else 0
-        unread = {r for one in changes if one.life is life for r in one.recipients}
         client_id = self.clients.number(change.withdrawn_from, batch)
         host_id = self.hosts.number(life.host, batch)
         for recipient, outcome in change.withdrawn:
@@ -186,6 +183,15 @@ class Rows:
 def _address(recipient: str, outcome: Outcome) -> str:
     """The recipient as logged, where that is not how it is compared."""
     return outcome.recipient if outcome.recipient != recipient else ""
+
+
+def _unread(changes: Iterable[Change]) -> dict[int, set[str]]:
+    """What came into being with these changes nobody has read: recipients, by their life."""
+    unread: dict[int, set[str]] = {id(one.life): set() for one in changes if one.withdrawn}
+    for one in changes:
+        if id(one.life) in unread:
+            unread[id(one.life)].update(one.recipients)
+    return unread
 
 
 def _terms(change: Change) -> Iterator[tuple[int, int, int]]:
