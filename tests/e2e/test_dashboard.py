@@ -28,6 +28,8 @@ PAGES = (
     "/providers/other?range=7d",
     "/recipients/nobody@nowhere.example",
     "/system",
+    "/bounces?range=30d",
+    "/rejects?range=7d",
     "/original",
     "/nonsense",
 )

@@ -16,6 +16,7 @@ from pda.web.pages.outcomes import HOPS, KINDS, Tally
 from pda.web.pages.wording import ago, number, octets, percent, utc
 from pda.web.ports import RunningImport, Settings
 from tests.e2e.rsyslogd import RSYSLOGD, needs_rsyslogd
+from tests.store.test_rejects import LINES, add
 from tests.support import attempt, message
 from tests.web.support import Web, user, web
 
@@ -69,6 +70,25 @@ async def test_mail_is_shown(tmp_path: Path) -> None:
     assert "here@example.org" in found
 
 
+async def test_what_no_rule_knows_is_not_shown_to_a_client(tmp_path: Path) -> None:
+    lines = message(deliveries=[attempt("bounced", reason="host x said: 599 grumble mumble")])
+    users = [user("ann"), user("shop", "client", "shop")]
+    with web(tmp_path, lines, users=users) as app:
+        text = await page(app, f"/bounces?{MARCH}", user="ann")
+        assert "grumble mumble" in text
+        assert "&lt;regex id=" in text
+        text = await page(app, "/bounces", user="shop")
+        assert "no rule knows</h2>" not in text
+
+
+async def test_who_was_refused_at_the_door(tmp_path: Path) -> None:
+    with web(tmp_path) as app:
+        add(app.store, LINES)
+        text = await page(app, f"/rejects?{MARCH}")
+    assert "5 refused at the door" in text
+    assert "Latest</h2>" in text
+
+
 async def test_an_empty_range_is_no_empty_database(tmp_path: Path) -> None:
     with web(tmp_path, BOUNCED) as app:
         text = await page(app, "/?from=2025-03-01T00:00Z&to=2025-04-01T00:00Z")
@@ -76,7 +96,9 @@ async def test_an_empty_range_is_no_empty_database(tmp_path: Path) -> None:
     assert "pda backfill" not in text
 
 
-@pytest.mark.parametrize("path", ["/", "/domains/example.org", "/providers/other", "/messages"])
+@pytest.mark.parametrize(
+    "path", ["/", "/domains/example.org", "/providers/other", "/messages", "/bounces", "/rejects"]
+)
 @pytest.mark.parametrize("range_", [MARCH, "range=1h", "range=24h", "range=30d"])
 async def test_every_filter_can_be_asked_for(tmp_path: Path, path: str, range_: str) -> None:
     with web(tmp_path, BOUNCED) as app:

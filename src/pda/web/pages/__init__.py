@@ -14,6 +14,7 @@
     system.py     the service itself, who may ask, who changed what
     counting.py sample.py  what pages ask of what was counted; the latest attempts, where nothing is
     missing.py    how complete the picture is, in sentences
+    bounces.py rejects.py  why mail fails, and what no rule knows; who was refused at the door
     original.py   links to the original's views
 
 Owns their paths. A page asks the store by `queries`, and the service by `ports`; everything from
@@ -25,6 +26,7 @@ from __future__ import annotations
 from quart.app import Quart
 
 from pda.web.asking import Asker
+from pda.web.pages.bounces import BouncesPage
 from pda.web.pages.first import TestMessage
 from pda.web.pages.layout import Layout
 from pda.web.pages.message import MessagePage
@@ -33,6 +35,7 @@ from pda.web.pages.original import OriginalLinks
 from pda.web.pages.overview import OverviewPage
 from pda.web.pages.places import PlacesPage
 from pda.web.pages.recipients import RecipientsPage
+from pda.web.pages.rejects import RejectsPage
 from pda.web.pages.system import SystemPage
 from pda.web.ports import Site
 
@@ -48,4 +51,6 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     PlacesPage(asker, layout).register(app)
     RecipientsPage(site, asker, layout).register(app)
     SystemPage(site, asker, layout).register(app)
+    BouncesPage(site, asker, layout).register(app)
+    RejectsPage(asker, layout).register(app)
     OriginalLinks(site, layout).register(app)

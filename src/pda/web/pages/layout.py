@@ -48,6 +48,8 @@ class Place(msgspec.Struct, frozen=True):
 PLACES: Final = (
     Place("/", "Overview"),
     Place("/messages", "Messages"),
+    Place("/bounces", "Bounces"),
+    Place("/rejects", "Rejects"),
     Place("/system", "System", whole=True),
 )
 DROPS: Final = (
