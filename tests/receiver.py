@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pda.webhooks import signature
+from pda.posting import signature
 
 
 @dataclass
@@ -24,6 +24,8 @@ class Receiver:
     secret: str = ""
     deliveries: list[tuple[str, list[dict[str, Any]]]] = field(default_factory=list)
     """Id and changes of what was accepted."""
+    bodies: list[Any] = field(default_factory=list)
+    """All of what was accepted."""
     refused: list[str] = field(default_factory=list)
     came: threading.Event = field(default_factory=threading.Event)
 
@@ -50,7 +52,8 @@ class Receiver:
             wanted = signature(self.secret, headers["Pda-Timestamp"], body)
             assert headers["Pda-Signature"] == wanted
         if status == 200:
-            self.deliveries.append((headers["Pda-Delivery"], json.loads(body)["changes"]))
+            self.bodies.append(told := json.loads(body))
+            self.deliveries.append((headers["Pda-Delivery"], told.get("changes", [])))
         else:
             self.refused.append(headers["Pda-Delivery"])
         self.came.set()

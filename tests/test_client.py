@@ -20,8 +20,8 @@ from hypercorn.trio import serve
 from pda import client as library
 from pda.client import AsyncClient, Change, Client, Feed, PdaError, is_signed, message_id
 from pda.maillog.clients import MESSAGE_ID_PATTERN
+from pda.posting import signature
 from pda.store.feed import last_change
-from pda.webhooks import signature
 from tests.store.test_suppressions import ANN, UNKNOWN, mail, unknown
 from tests.support import attempt, message
 from tests.web.support import PASSWORD, Web, user, web

@@ -96,6 +96,11 @@ VALUES: dict[str, tuple[str, object]] = {
     "PDA_CLIENTS_MESSAGE_ID_PATTERN": ("(?P<client>x)", "(?P<client>x)"),
     "PDA_SUPPRESSIONS_CATEGORIES": ("bad-domain", ("bad-domain",)),
     "PDA_WEBHOOKS_ALLOW_PRIVATE": ("10.0.0.0/8", ("10.0.0.0/8",)),
+    "PDA_ALERTS_RECIPIENTS": ("a@b.example c@d.example", ("a@b.example", "c@d.example")),
+    "PDA_ALERTS_SENDER": ("a@b.example", "a@b.example"),
+    "PDA_ALERTS_SMTP": ("smtps://mail.example", "smtps://mail.example"),
+    "PDA_ALERTS_WEBHOOK": ("https://hooks.example/x", "https://hooks.example/x"),
+    "PDA_ALERTS_FAULTS": ("no", False),
     "PDA_LOG_LEVEL": ("debug", "debug"),
     "PDA_LOG_FORMAT": ("json", "json"),
     "PDA_RETENTION_MAX_BYTES": ("2000000000", 2_000_000_000),
@@ -112,6 +117,10 @@ NEEDS = {
     "PDA_RECEIVE_PEERS": {"PDA_RECEIVE_CLIENT_CA": "authorities"},
     "PDA_HTTP_CERTIFICATE": {"PDA_HTTP_KEY": "key"},
     "PDA_HTTP_KEY": {"PDA_HTTP_CERTIFICATE": "certificate"},
+    "PDA_ALERTS_SMTP_USER": {"PDA_ALERTS_SMTP_PASSWORD_FILE": "password"},
+    "PDA_ALERTS_SMTP_PASSWORD_FILE": {"PDA_ALERTS_SMTP_USER": "pda"},
+    "PDA_ALERTS_WEBHOOK": {"PDA_ALERTS_WEBHOOK_SECRET_FILE": "secret"},
+    "PDA_ALERTS_WEBHOOK_SECRET_FILE": {"PDA_ALERTS_WEBHOOK": "https://hooks.example"},
 }
 
 
@@ -253,6 +262,21 @@ WRONG: list[tuple[str, list[str]]] = [
     ("[retention]\nmax_bytes = 1000", ["retention.max_bytes: must be at least 16777216, or 0"]),
     ("[retention]\ndays = -1.0", ["retention.days: must be at least 0"]),
     ("[backfill]\nmax_bytes = -1", ["backfill.max_bytes: must be at least 0, not -1"]),
+    ("[alerts]\nrecipients = ['ops']", ["alerts.recipients: 'ops' is no address"]),
+    ("[alerts]\nrecipients = ['a@b\\nBcc: c@d']", ["alerts.recipients: 'a@b"]),
+    ("[alerts]\nsender = 'Ann <ann@example.org>'", ["alerts.sender: "]),
+    ("[alerts]\nsmtp = 'mail.example.org:25'", ["alerts.smtp: 'mail.example.org:25' must be"]),
+    ("[alerts]\nsmtp_user = 'pda'", ["alerts.smtp_user and alerts.smtp_password_file need"]),
+    (
+        "[alerts]\nsmtp = 'smtp://mail.example.org'\nsmtp_user = 'pda'\nsmtp_password_file = 'x'",
+        ["alerts.smtp: the password could be read on the way"],
+    ),
+    ("[alerts]\nwebhook = 'https://a.example'", ["alerts.webhook and alerts.webhook_secret_file"]),
+    (
+        "[alerts]\nwebhook = 'ftp://a.example'\nwebhook_secret_file = 'x'",
+        ["alerts.webhook: https://HOST/PATH is expected"],
+    ),
+    ("[alerts]\nrepeat_h = 0", ["alerts.repeat_h: must be at least 0.1"]),
     ("[log]\nlevel = 'loud'", ["log.level: Invalid enum value 'loud'"]),
     ("log = []", ["log: a table is expected"]),
 ]  # fmt: skip

@@ -214,7 +214,7 @@ async def test_https_by_the_name_of_the_host(tmp_path: Path) -> None:
     authority.issue_cert("localhost").configure_cert(server)
     with receiving(server) as receiver:
         async with sending(tmp_path) as sent:
-            authority.configure_trust(sent.outgoing.webhooks.trusted)
+            authority.configure_trust(sent.outgoing.webhooks.posting.trusted)
             url = f"https://localhost:{receiver.port}/hook"
             await sent.make(AddWebhook("shop", url, SECRET, True, "user ann"))
             sent.add(*message(deliveries=[attempt()]))

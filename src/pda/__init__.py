@@ -55,6 +55,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       upkeep.py             the database as a whole: check, backup, restore, another key
       outbox.py webhooks.py   what is to be sent, and who is told of changes
       rejects.py            what was refused, at the door and in the queue
+      alerts.py             what was found wrong, and its figures
       bounced.py suppressions.py   evidence against addresses, and advice
       addresses.py          what is known of many addresses or messages at a time
       feed.py               what changed, in the order in which it became known
@@ -75,6 +76,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         suppressions.py rejects.py   what is known of addresses, and advised; what was refused
         stats.py coverage_api.py   counts, rates and delays; what is missing
         rules_api.py access_api.py erasure_api.py   rules; who may ask; who was erased
+        alerts_api.py         what is wrong
         api.py inventory.py   status, /healthz, /metrics; clients, hosts, imports
         openapi.py problems.py  its description from the declarations; the shape of its errors
       pages/                the pages for people (its own map inside)
@@ -82,7 +84,13 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
     maillog/events/       the vocabulary; imports nothing of ours
     news.py               who waits for a commit
-    outgoing.py outbox.py webhooks.py destinations.py   what is sent to others, until it has arrived
+    outgoing.py outbox.py webhooks.py posting.py destinations.py   what is sent to others, until it
+                          has arrived
+    alerts/               what is wrong, and who is told
+      conditions.py course.py   figures → what is wrong; when that is told
+      wording.py            what is told
+      mail.py hook.py sending.py   how it is sent
+      faults.py room.py     errors in the service's own log; the intervals
     service.py            wiring: order of start and stop, signals
     listening.py serving.py   its syslog listeners; its HTTP server
     bindings.py           who may claim which client id, as the correlator takes it
@@ -104,7 +112,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       settings.py values.py checks.py reading.py
     client/ answers.py    the API for Python programs; needs nothing of ours
     cli.py                the command line (__main__.py: `python -m pda`)
-      cli_rules.py cli_backfill.py cli_access.py cli_db.py
+      cli_rules.py cli_backfill.py cli_access.py cli_db.py cli_alerts.py
       cli_shared.py         what its commands share
       output.py output_imports.py   what they print
 

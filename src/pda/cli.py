@@ -36,6 +36,7 @@ class Commands(click.Group):
     """The commands; those of other modules are loaded when they are asked for."""
 
     ELSEWHERE: ClassVar = {
+        "alerts": "pda.cli_alerts",
         "backfill": "pda.cli_backfill",
         "classify": "pda.cli_rules",
         "db": "pda.cli_db",

@@ -45,7 +45,12 @@ class _Json(logging.Formatter):
 
 
 def _discreet(text: str, record: logging.LogRecord) -> str:
-    return text if record.levelno <= logging.DEBUG else _ADDRESS.sub("…@", text)
+    return text if record.levelno <= logging.DEBUG else masked(text)
+
+
+def masked(text: str) -> str:
+    """A text without the local parts of addresses."""
+    return _ADDRESS.sub("…@", text)
 
 
 def formatter(settings: LogSettings) -> logging.Formatter:

@@ -53,7 +53,13 @@ class ReloadRules(msgspec.Struct, frozen=True, tag="reload-rules"):
     """Read the rule list again."""
 
 
-Order: TypeAlias = GetStatus | MakeEdit | ImportFile | ReloadRules
+class TestAlerts(msgspec.Struct, frozen=True, tag="test-alerts"):
+    """Send an alert that means nothing, at once; the answer is where to, and what came of it."""
+
+    __test__ = False
+
+
+Order: TypeAlias = GetStatus | MakeEdit | ImportFile | ReloadRules | TestAlerts
 
 
 class Reply(msgspec.Struct, frozen=True):

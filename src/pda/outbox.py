@@ -94,9 +94,12 @@ class Outbox:
     async def _begin(self, nursery: trio.Nursery) -> float:
         """Begins what is due; in how many seconds something else is."""
         now = time.time_ns() // 1000
+        busy = frozenset(
+            self._busy
+        )  # what ends while the store is asked stands in its answer still
         for item in await self._asker.ask(outbox.heads):
             carrier = self._carriers.get(item.channel.partition(" ")[0])
-            if item.channel in self._busy or carrier is None:
+            if item.channel in busy or carrier is None:
                 continue
             if item.due_at > now:
                 return (item.due_at - now) / 1e6

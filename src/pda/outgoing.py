@@ -1,7 +1,7 @@
 """What the service sends by itself: the outbox, and who fills it.
 
-Owns which parts there are, and that all of them hear of what is new. An alert goes the same way: a
-carrier of its own kind, and `outbox.PutItem`.
+Owns which parts there are, and that all of them hear of what is new. Alerts go the same way, by
+carriers of their own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ class Outgoing:
     """The outbox of one service."""
 
     def __init__(self, readers: Readers, make: Make, settings: config.Settings) -> None:
-        asker = Asker(readers, settings.http.timeout_s)
-        self.outbox = Outbox(asker, make)
+        self.asker = Asker(readers, settings.http.timeout_s)
+        self.make = make
+        self.outbox = Outbox(self.asker, make)
         self.webhooks = Webhooks(
-            asker,
+            self.asker,
             make,
             self.outbox,
             Destinations(settings.webhooks.allow_private),

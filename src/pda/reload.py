@@ -9,7 +9,7 @@ import msgspec
 
 from pda.config import Settings
 
-LIVE = frozenset(["log", "retention"])
+LIVE = frozenset(["alerts", "log", "retention"])
 """Sections that take effect at once. What certificates and rule lists hold is read again anyway."""
 
 

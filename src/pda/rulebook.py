@@ -69,7 +69,7 @@ class RuleBook:
                 raise
             self.refuse(error)
             self.source, self.edition = _substitute(settings, self._copy)
-            log.error("%s; in force is %s", error, self.source)
+            log.warning("in force is %s", self.source)
 
     @property
     def rules(self) -> bounce.Rules:
@@ -94,6 +94,7 @@ class RuleBook:
 
     def refuse(self, error: ConfigError) -> None:
         """What was read cannot be used: the rules in force stay."""
+        log.error("the list is refused: %s", error)
         self.refused, self.refused_at = str(error), time.time_ns() // 1000
 
     def status(self, judging: Judging, entries: int) -> RulesStatus:

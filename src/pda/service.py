@@ -22,6 +22,7 @@ import trio
 from quart_trio import QuartTrio
 
 from pda import config, control, logs, receive, trying
+from pda.alerts import Alerts
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
@@ -31,7 +32,7 @@ from pda.maillog import bounce
 from pda.metrics import Metrics
 from pda.news import News
 from pda.notify import READY, STOPPING, Supervisor
-from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply
+from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply, TestAlerts
 from pda.outgoing import Outgoing
 from pda.prospects import ImportState
 from pda.reading import Wanted
@@ -97,6 +98,7 @@ class Service:
         self._serving = Serving(rooms.settings.http)
         self._nursery: trio.Nursery | None = None
         self._outgoing: Outgoing | None = None
+        self._alerts: Alerts | None = None
         self._reloading = trio.Lock()
         self._reloaded = trio.Event()
         self._read = read
@@ -109,6 +111,11 @@ class Service:
     def last_line_at(self) -> int:
         """When the last line came, at whatever listener."""
         return self._listening.last_line_at
+
+    @property
+    def oldest_unstored(self) -> int:
+        """When the oldest of the live lines came that are not stored yet; 0 if all are."""
+        return self._rooms.ingest.oldest_unstored
 
     def listeners(self) -> Sequence[ListenerStatus]:
         """Each socket with its counters."""
@@ -170,6 +177,7 @@ class Service:
     def metrics(self) -> bytes:
         """In Prometheus' text format."""
         sizes = {name.replace("-", " "): size for name, size in self.sizes().items()}
+        sizes["alerts open"] = self._alerts.open if self._alerts is not None else 0
         counters, ingest = self._listening.counters, self._rooms.ingest
         kept = self._rooms.housekeeping.kept
         return Metrics(counters, ingest, sizes, self.rules_status(), kept).text()
@@ -203,7 +211,6 @@ class Service:
             try:
                 await self._rooms.reload_rules()
             except config.ConfigError as error:
-                log.error("the rules in force stay: %s", error)
                 self._note("reload rules", "refused", by)
                 return f"the rules in force stay: {error}"
         self._reloaded.set()
@@ -264,6 +271,8 @@ class Service:
             nursery.start_soon(self._supervisor.keep_informed, self._progress)
             self._outgoing = Outgoing(readers, rooms.make, settings)
             nursery.start_soon(self._outgoing.run, self.news)
+            self._alerts = Alerts(self._outgoing, self, lambda: rooms.settings)
+            await nursery.start(self._alerts.run)
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
@@ -283,6 +292,7 @@ class Service:
                 log.info("stopping: what was received is being stored")
                 rooms.ingest.closing()
             self.news.close()
+            await self._alerts.farewell()
             await self._serving.stop()
             nursery.cancel_scope.cancel()
         readers.close()
@@ -326,6 +336,8 @@ class Service:
         self._rooms.settings = changed.settings
         self._rooms.housekeeping.settings = changed.settings.retention
         self._rooms.housekeeping.wake()
+        if self._alerts is not None:
+            self._alerts.wake()
         logs.adjust(changed.settings.log)
         log.info("settings were read again; %s", changed)
 
@@ -349,6 +361,9 @@ class Service:
                 said = await self.reload_rules(Author(f"uid {caller.uid}"))
                 error = said if self._rooms.rulebook.refused else ""
                 await caller(Reply(final=True, error=error, body=_json(said)))
+            case TestAlerts():
+                assert self._alerts is not None
+                await caller(Reply(final=True, body=_json(await self._alerts.test())))
             case ImportFile():
                 await self._import(order, LogFile(order.name, descriptors[0]), caller)
 

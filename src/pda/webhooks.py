@@ -1,39 +1,31 @@
 """Tells webhooks what changes: out of the feed into the outbox, and from there to their URLs.
 
-Owns what is sent, its signature, and when a webhook is told no more. Each has one item in the
+Owns what is sent, and when a webhook is told no more. Each has one item in the
 outbox at a time; whatever changes meanwhile waits in the feed, so that a receiver that is away for
 a week costs no more than one that is not.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import logging
-import ssl
-import time
 from collections.abc import Awaitable, Callable
 
-import httpx
 import msgspec
 import trio
 
-from pda.destinations import Destinations, RefusedError
+from pda.destinations import Destinations
 from pda.news import News
-from pda.outbox import PDA, DeliveryError, Make, Outbox, again
+from pda.outbox import PDA, Make, Outbox, again
+from pda.posting import Posting
 from pda.store import feed, webhooks
 from pda.store.outbox import Item
 from pda.store.webhooks import DisableWebhook, TellWebhook, Webhook
 from pda.web.asking import Asker
 from pda.web.feed import publish
 
-log = logging.getLogger(__name__)
-
 _MOST_CHANGES = 100
 """In one request."""
 _TOGETHER_S = 0.5
 """After a commit: more may come."""
-_TIMEOUT_S = 20.0
 
 
 class Webhooks:
@@ -48,12 +40,10 @@ class Webhooks:
         give_up_after_s: float,
     ) -> None:
         self.give_up_after_s = give_up_after_s
-        self.trusted: ssl.SSLContext = httpx.create_ssl_context()
-        """Authorities of receivers."""
+        self.posting = Posting(destinations)
         self._asker = asker
         self._make = make
         self._outbox = outbox
-        self._destinations = destinations
         self._read_to: dict[int, int] = {}
         self._woken = trio.Event()
         outbox.take("webhook", self)
@@ -95,14 +85,7 @@ class Webhooks:
         webhook = await again(self._asker.ask, webhooks.webhook, _number(item))
         if webhook is None:
             return
-        try:
-            status = await self._post(webhook, item)
-        except RefusedError as error:
-            raise DeliveryError(str(error)) from None
-        except httpx.HTTPError as error:
-            raise DeliveryError(f"no answer ({type(error).__name__})") from None
-        if not 200 <= status < 300:
-            raise DeliveryError(f"the receiver answers {status}", for_good=status == 410)
+        await self.posting.post(webhook.url, webhook.secret, str(item.id), item.body)
 
     async def given_up(self, item: Item, why: str) -> None:
         """It is told no more."""
@@ -111,36 +94,6 @@ class Webhooks:
     async def delivered(self, item: Item) -> None:  # noqa: ARG002
         """There may be more for it."""
         self.wake()
-
-    async def _post(self, webhook: Webhook, item: Item) -> int:
-        """The status of the answer; nothing else of it is read."""
-        there = await self._destinations.resolve(webhook.url)
-        timestamp = str(int(time.time()))
-        headers = {
-            "Host": there.host,
-            "Content-Type": "application/json",
-            "User-Agent": "pda",
-            "Pda-Delivery": str(item.id),
-            "Pda-Timestamp": timestamp,
-            "Pda-Signature": signature(webhook.secret, timestamp, item.body),
-        }
-        client = httpx.AsyncClient(verify=self.trusted, trust_env=False, timeout=_TIMEOUT_S)
-        named = {"sni_hostname": there.name}
-        request = client.build_request(
-            "POST", there.url, content=item.body, headers=headers, extensions=named
-        )
-        with trio.move_on_after(_TIMEOUT_S):
-            async with client:
-                answer = await client.send(request, stream=True)
-                await answer.aclose()
-                return answer.status_code
-        raise DeliveryError(f"no answer within {_TIMEOUT_S:.0f} seconds")
-
-
-def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """HMAC-SHA256 with the secret over `TIMESTAMP.BODY`."""
-    text = timestamp.encode() + b"." + body
-    return "sha256=" + hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
 
 
 def _number(item: Item) -> int:

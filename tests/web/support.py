@@ -58,6 +58,7 @@ class RunningService:
     started_at: int = STARTED_AT
     restarted_at: int = STARTED_AT
     last_line_at: int = 0
+    oldest_unstored: int = 0
     trouble: str = ""
     is_ready: bool = True
     importing: list[RunningImport] = field(default_factory=list)

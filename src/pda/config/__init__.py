@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pda.config.reading import DEFAULT_FILE, ConfigError, environment_names, load
 from pda.config.settings import (
+    AlertSettings,
     BackfillSettings,
     BindingSettings,
     ClientSettings,
@@ -32,6 +33,7 @@ from pda.config.values import Address, parse_address, zone
 __all__ = [
     "DEFAULT_FILE",
     "Address",
+    "AlertSettings",
     "BackfillSettings",
     "BindingSettings",
     "ClientSettings",

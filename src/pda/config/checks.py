@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pda.config.settings import (
+    AlertSettings,
     ClientSettings,
     HttpSettings,
     ListenerSettings,
@@ -21,9 +22,10 @@ from pda.config.settings import (
     RuleSettings,
     Settings,
 )
-from pda.config.values import parse_address, zone
+from pda.config.values import is_loopback, parse_address, zone
 
 _PROTOCOLS = ("udp", "tcp", "tls", "relp", "relps")
+_MAIL_PROTOCOLS = ("smtp", "starttls", "smtps")
 _WITH_TLS = frozenset(["tls", "relps"])
 _SOCKET_PATH_LIMIT = 107
 _LEAST_DATABASE = 16 * 1024 * 1024
@@ -47,6 +49,7 @@ def semantic_mistakes(settings: Settings) -> list[str]:
     for network in settings.webhooks.allow_private:
         _try(ip_network, network, "webhooks.allow_private", mistakes)
     mistakes += _rule_mistakes(settings.rules)
+    mistakes += _alert_mistakes(settings.alerts)
     if 0 < settings.retention.max_bytes < _LEAST_DATABASE:
         mistakes.append(
             f"retention.max_bytes: must be at least {_LEAST_DATABASE}, or 0 for no limit;"
@@ -67,6 +70,16 @@ def semantic_mistakes(settings: Settings) -> list[str]:
         ("http.session_s", settings.http.session_s, 1),
         ("http.timeout_s", settings.http.timeout_s, 0.1),
         ("log.slow_ms", settings.log.slow_ms, 0),
+        ("alerts.repeat_h", settings.alerts.repeat_h, 0.1),
+        ("alerts.least", settings.alerts.least, 1),
+        ("alerts.bounce_percent", settings.alerts.bounce_percent, 0),
+        ("alerts.bounce_times", settings.alerts.bounce_times, 0),
+        ("alerts.deferral_percent", settings.alerts.deferral_percent, 0),
+        ("alerts.deferral_times", settings.alerts.deferral_times, 0),
+        ("alerts.unclassified_percent", settings.alerts.unclassified_percent, 0),
+        ("alerts.silence_h", settings.alerts.silence_h, 0),
+        ("alerts.disk_free_percent", settings.alerts.disk_free_percent, 0),
+        ("alerts.unacknowledged_s", settings.alerts.unacknowledged_s, 0),
         ("retention.days", settings.retention.days, 0),
         ("retention.max_bytes", settings.retention.max_bytes, 0),
     ):
@@ -159,6 +172,42 @@ def _rule_mistakes(rules: RuleSettings) -> list[str]:
     elif ":" in rules.user:
         mistakes.append("rules.user: a user name has no colon (RFC 7617)")
     return mistakes
+
+
+def _alert_mistakes(alerts: AlertSettings) -> list[str]:
+    mistakes: list[str] = []
+    for key, addresses in (
+        ("alerts.recipients", alerts.recipients),
+        ("alerts.sender", (alerts.sender,) if alerts.sender else ()),
+    ):
+        mistakes += [
+            f"{key}: {address!r} is no address such as 'ops@example.org'"
+            for address in addresses
+            if not re.fullmatch(r"[^\s<>,;:\"@]+@[^\s<>,;:\"@]+", address)
+        ]
+    server = _try(_mail_server, alerts.smtp, "alerts.smtp", mistakes)
+    if bool(alerts.smtp_user) != bool(alerts.smtp_password_file):
+        mistakes.append("alerts.smtp_user and alerts.smtp_password_file need each other")
+    plain = server is not None and server.scheme == "smtp"
+    if plain and alerts.smtp_user and not is_loopback(urlsplit(alerts.smtp).hostname or ""):
+        mistakes.append(
+            "alerts.smtp: the password could be read on the way; use starttls:// or smtps://"
+        )
+    if bool(alerts.webhook) != bool(alerts.webhook_secret_file):
+        mistakes.append("alerts.webhook and alerts.webhook_secret_file need each other")
+    if alerts.webhook:
+        hook = _try(urlsplit, alerts.webhook, "alerts.webhook", mistakes)
+        if hook is not None and (hook.scheme not in {"http", "https"} or not hook.hostname):
+            mistakes.append("alerts.webhook: https://HOST/PATH is expected")
+    return mistakes
+
+
+def _mail_server(text: str) -> SplitResult:
+    parts = urlsplit(text)
+    port = parts.port  # raises ValueError
+    if parts.scheme not in _MAIL_PROTOCOLS or not parts.hostname or parts.username or port == 0:
+        raise ValueError(f"{text!r} must be smtp://, starttls:// or smtps:// and HOST or HOST:PORT")
+    return parts
 
 
 def _try(parse: Callable[[str], _T], text: str, where: str, mistakes: list[str]) -> _T | None:

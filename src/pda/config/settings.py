@@ -173,6 +173,30 @@ class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     give_up_h: float = 72.0
 
 
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[alerts]`"""
+
+    recipients: tuple[str, ...] = ()
+    sender: str = ""
+    smtp: str = "smtp://127.0.0.1:25"
+    smtp_user: str = ""
+    smtp_password_file: str = ""
+    webhook: str = ""
+    webhook_secret_file: str = ""
+    repeat_h: float = 24.0
+    least: int = 50
+    bounce_percent: float = 10.0
+    bounce_times: float = 3.0
+    deferral_percent: float = 50.0
+    deferral_times: float = 3.0
+    unclassified_percent: float = 30.0
+    alarming: tuple[str, ...] = ("blocklisted", "authentication-failed")
+    silence_h: float = 3.0
+    disk_free_percent: float = 10.0
+    unacknowledged_s: float = 300.0
+    faults: bool = True
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[log]`"""
 
@@ -195,6 +219,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: RetentionSettings = RetentionSettings()
     suppressions: SuppressionSettings = SuppressionSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
 
     @property

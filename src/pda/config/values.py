@@ -27,7 +27,7 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host == "localhost" or ip_address(self.host).is_loopback
+        return is_loopback(self.host)
 
 
 def parse_address(text: str) -> Address:
@@ -38,6 +38,14 @@ def parse_address(text: str) -> Address:
             return Address(found[1] or "", found[2] or found[3], int(found[4]))
     protocol = text.rpartition("://")
     raise ValueError(f"{text!r} is not an address like '{''.join(protocol[:2])}127.0.0.1:5514'")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine by what it is called."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_host(host: str) -> bool:

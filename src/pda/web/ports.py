@@ -154,6 +154,10 @@ class Service(Protocol):
     def last_line_at(self) -> int:
         """When the last line was received, at whatever listener; 0 where none was."""
 
+    @property
+    def oldest_unstored(self) -> int:
+        """When the oldest of the live lines came that are not stored yet; 0 if all are."""
+
     def listeners(self) -> Sequence[ListenerStatus]: ...
 
     def imports_running(self) -> Sequence[RunningImport]: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 from quart.app import Quart
 
 from pda.web.access_api import AccessApi
+from pda.web.alerts_api import AlertsApi
 from pda.web.api import Api
 from pda.web.asking import Asker
 from pda.web.coverage_api import CoverageApi
@@ -44,6 +45,7 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
         ("Access", AccessApi(asker)),
         ("Erasure", ErasureApi(asker, Editor(site.service))),
         ("Service", service),
+        ("Service", AlertsApi(asker)),
         ("Service", CoverageApi(site.service, asker)),
         ("Service", Inventory(site, asker)),
     ):

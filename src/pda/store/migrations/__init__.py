@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pda.store.migrations import (
     access,
+    alerts,
     counts,
     feed,
     first,
@@ -35,4 +36,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     counts.migrate,
     rejects.migrate,
     seeking.migrate,
+    alerts.migrate,
 ]
