@@ -25,3 +25,9 @@ def test_moments(text: str, at: str) -> None:
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError, match="is no time such as"):
         moment(text)
+
+
+def test_moments_before_the_epoch_and_of_whole_seconds() -> None:
+    assert rfc3339(-1) == "1969-12-31T23:59:59.999999Z"
+    assert rfc3339(0) == "1970-01-01T00:00:00Z"
+    assert rfc3339(1_773_136_861_000_100) == "2026-03-10T10:01:01.000100Z"

@@ -5,7 +5,10 @@ Owns what a terminal and a spreadsheet would take for more than text. Imports no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FIRST = frozenset(_FORMULA)
 
 
 def plain(text: str) -> str:
@@ -20,3 +23,11 @@ def cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     return f"'{plain(value)}" if value.startswith(_FORMULA) else plain(value)
+
+
+def cells(values: Sequence[object]) -> Sequence[object]:
+    """The cells of a row; most rows are harmless as they are, and looked at as a whole."""
+    texts = [value for value in values if isinstance(value, str) and value]
+    if "".join(texts).isprintable() and _FIRST.isdisjoint([text[0] for text in texts]):
+        return values
+    return [cell(value) for value in values]

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 from werkzeug.datastructures import MIMEAccept
 
-from pda.texts import cell
+from pda.texts import cells
 from pda.web.routes import JSON
 
 Form: TypeAlias = Literal["json", "ndjson", "csv"]
@@ -77,7 +77,7 @@ class Members:
         writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
         if head:
             writer.writerow(self.names)
-        writer.writerows([map(cell, self._values(row)) for row in rows])
+        writer.writerows([cells(self._values(row)) for row in rows])
         return text.getvalue().encode()
 
     def _only(self, row: msgspec.Struct) -> tuple[Any, ...]:

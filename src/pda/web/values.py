@@ -115,8 +115,12 @@ def publisher(kind: type[_T]) -> Callable[[msgspec.Struct], _T]:
         if _is_time(field.type)
     ]
 
+    alike: set[tuple[str, ...]] = set()
+
     def publish(value: msgspec.Struct) -> _T:
-        assert list(value.__struct_fields__) == names, (value.__struct_fields__, names)
+        if value.__struct_fields__ not in alike:  # once for each type, there are many rows
+            assert list(value.__struct_fields__) == names, (value.__struct_fields__, names)
+            alike.add(value.__struct_fields__)
         values = list(msgspec.structs.astuple(value))
         for place, may_lack in times:
             at = values[place]
