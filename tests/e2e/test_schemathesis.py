@@ -6,6 +6,7 @@ server error, no status and no content type that is not described, no answer of 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,4 +56,8 @@ def test_the_service_is_as_it_describes_itself(tmp_path: Path) -> None:
             timeout=SECONDS + 60,
         )  # fmt: skip
         assert found.returncode == 0, found.stdout[-20_000:] + found.stderr
+        (selected,) = re.findall(r"Selected: (\d+)/", found.stdout)
+        (tested,) = re.findall(r"Tested: (\d+)", found.stdout)
+        assert selected == tested, found.stdout  # none was left out for want of time
+        assert int(tested) > 30
         assert "Traceback" not in service.log.read_text()
