@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pda.maillog.events import State
 from pda.store import feed
+from pda.store.database import Connection, Cursor, Value
 from tests.maillog.test_chain import THROUGH_A_FILTER
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
 from tests.store.test_rejudge import OTHERS, failing, step
@@ -191,3 +193,30 @@ def test_a_cursor_of_another_database(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.reading() as connection, pytest.raises(feed.UnknownCursorError):
         feed.changes(connection, 1, 100, None)
+
+
+class Explaining:
+    """A connection that tells how each question is answered."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.plans: list[str] = []
+
+    def execute(self, sql: str, values: Sequence[Value] = ()) -> Cursor:
+        if sql.lstrip().startswith("SELECT o.change"):
+            rows = self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+            self.plans.append("\n".join(str(row[3]) for row in rows))
+        return self.connection.execute(sql, values)
+
+
+@pytest.mark.parametrize("client", [None, "shop"])
+def test_a_question_goes_by_the_number_of_the_change(tmp_path: Path, client: str | None) -> None:
+    """Never by all that a client has."""
+    store = Store(tmp_path)
+    store.add(LINES)
+    with store.reading() as connection:
+        explaining = Explaining(connection)
+        feed.changes(explaining, 0, 10, client, final=True)  # type: ignore[arg-type]
+    (plan,) = explaining.plans
+    assert "outcome USING INDEX outcome_change" in plan or "o USING INDEX outcome_change" in plan
+    assert "entry_client" not in plan

@@ -72,13 +72,14 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 _FINAL = ", ".join(f"{state:d}" for state in State if state.is_final)
+# By the number of the change, never by all that a client has: CROSS JOIN and + see to that.
 _OF_CLIENT = "client_id = (SELECT id FROM client WHERE name = ?3)"
 _OUTCOMES = f"""
 SELECT o.change, o.entry_id || ':' || o.recipient, o.entry_id, h.name, e.queue_id, c.name,
     e.message_id, coalesce(e.msg_id, ''), e.sender, coalesce(o.address, o.recipient), o.state,
     o.state IN ({_FINAL}), o.first_at, o.last_at, o.attempts, v.bounce_type, v.category, v.rule,
     m.dsn, r.name
-FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
+FROM outcome o CROSS JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = o.verdict_id
     {LAST_FAILURE}
 """
@@ -143,7 +144,7 @@ def _reach(connection: Connection, after: int, end: int) -> int:
 def _found(
     connection: Connection, sql: str, order: str, values: list[Value], limit: int
 ) -> list[Change]:
-    own = "" if values[2] is None else f" AND {order[0] if order[0] == 'w' else 'e'}.{_OF_CLIENT}"
+    own = "" if values[2] is None else f" AND +{order[0] if order[0] == 'w' else 'e'}.{_OF_CLIENT}"
     used = values[:2] if values[2] is None else values
     rows = connection.execute(f"{sql}{own} ORDER BY {order} LIMIT {limit + 1:d}", used).fetchall()
     return [_change(row) for row in rows]

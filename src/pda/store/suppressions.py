@@ -205,17 +205,27 @@ class Advice:
         )
 
     def _candidates(self, after: str, limit: int) -> list[str]:
-        """In the order of the addresses, by indexes."""
-        own = "" if self._client is None else _OWN.format(n=5)
-        said = "AND client = ''" if self._client is None else "AND client IN ('', ?5)"
-        bounced = _CANDIDATES.format(verdicts=self._verdicts, own=own, day=_DAY)
-        sql = f"{bounced} UNION {_NEVER.format(said=said)} ORDER BY 1 LIMIT {limit:d}"
-        by, never = self._by, 2**31
+        """In the order of the addresses, each by its index."""
+        by, none = self._by, 2**31
+        bounced = _CANDIDATES.format(
+            verdicts=self._verdicts,
+            own="" if self._client is None else _OWN.format(n=5),
+            day=_DAY,
+        )
         values: list[Value] = [
-            after, by.hard_messages or never, by.soft_messages or never, by.soft_days
-        ]  # fmt: skip
-        rows = self._connection.execute(sql, [*values, *self._own()]).fetchall()
-        return [str(one) for (one,) in rows]
+            after,
+            by.hard_messages or none,
+            by.soft_messages or none,
+            by.soft_days,
+        ]
+        said = "AND client = ''" if self._client is None else "AND client IN ('', ?2)"
+        found = set(self._first(bounced, [*values, *self._own()], limit))
+        found |= set(self._first(_NEVER.format(said=said), [after, *self._own()], limit))
+        return sorted(found)[:limit]
+
+    def _first(self, sql: str, values: list[Value], limit: int) -> list[str]:
+        ordered = f"{sql} ORDER BY recipient LIMIT {limit:d}"
+        return [str(one) for (one,) in self._connection.execute(ordered, values).fetchall()]
 
     def _evidence(self, recipients: Sequence[str]) -> Mapping[str, list[_Evidence]]:
         own = "" if self._client is None else _OWN.format(n=2)
