@@ -159,7 +159,11 @@ def test_a_chart_is_zoomed_by_dragging(site: Site) -> None:
 def test_the_first_page_is_small(site: Site) -> None:
     with site.opened() as (context, page, _):
         done: list[Request] = []
-        context.on("requestfinished", done.append)
+
+        def note(request: Request) -> None:
+            done.append(request)
+
+        context.on("requestfinished", note)
         page.goto("/?range=30d")
         page.wait_for_load_state("networkidle")
         octets = [sum(value for _, value in one.sizes().items()) for one in done]  # type: ignore[misc]
@@ -171,7 +175,7 @@ def test_times_are_in_the_viewers_zone(site: Site) -> None:
     with site.shown("/", timezone_id="Asia/Tokyo") as page:
         time = page.locator("main time").first
         there = datetime.fromisoformat(time.get_attribute("datetime") or "") + timedelta(hours=9)
-        assert time.text_content() == f"{there:%F %T}"
+        assert (time.text_content() or "")[:16] == f"{there:%F %H:%M}"
         assert page.get_by_text("Times are Asia/Tokyo").is_visible()
 
 
