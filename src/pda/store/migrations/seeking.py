@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
     from pda.store.database import Connection
 
+# With what its condition is about: so no row is looked at.
+_FAILED = """
+CREATE INDEX attempt_failed ON attempt (manner_id, entry_id, reason_id) WHERE reason_id IS NOT NULL
+"""
+
 
 def migrate(database: Database) -> None:
     """Adds them, for all that is stored."""
     for statement in (
         stretches.TABLE,
         "CREATE INDEX entry_client ON entry (client_id)",
-        "CREATE INDEX attempt_failed ON attempt (manner_id, entry_id) WHERE reason_id IS NOT NULL",
+        _FAILED,
         "CREATE INDEX outcome_open ON outcome (state, entry_id) WHERE state NOT IN (1, 2, 9)",
     ):
         database.execute(statement)
