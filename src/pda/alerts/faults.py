@@ -27,7 +27,7 @@ class Faults(logging.Handler):
         """Notes an error, whatever thread it is from."""
         if record.name.startswith(_TOLD_OTHERWISE):
             return
-        where = f"{record.name}: {record.msg}"
+        where = masked(f"{record.name}: {record.msg}")
         if where in self._found or len(self._found) < _MOST:
             self._found[where] = masked(f"{record.getMessage()}{_exception(record)}")
 

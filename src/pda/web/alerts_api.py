@@ -20,7 +20,7 @@ from pda.web.routes import Operation
 from pda.web.values import When, stamp
 
 
-class Publicised(msgspec.Struct, frozen=True, kw_only=True):
+class OneAlert(msgspec.Struct, frozen=True, kw_only=True):
     """Something wrong."""
 
     id: int
@@ -47,7 +47,7 @@ class Publicised(msgspec.Struct, frozen=True, kw_only=True):
 class Alerts(msgspec.Struct, frozen=True):
     """The open ones, then the others, latest first."""
 
-    alerts: Sequence[Publicised]
+    alerts: Sequence[OneAlert]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Wanted(msgspec.Struct, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=1000, description="Alerts at the most.")] = 100
 
 
-_EXAMPLE: Final = Publicised(
+_EXAMPLE: Final = OneAlert(
     id=7,
     kind="bounces",
     about="client",
@@ -90,8 +90,8 @@ class AlertsApi:
         return Alerts([_published(one) for one in found])
 
 
-def _published(alert: Alert) -> Publicised:
-    return Publicised(
+def _published(alert: Alert) -> OneAlert:
+    return OneAlert(
         id=alert.id,
         raised_at=rfc3339(alert.raised_at),
         cleared_at=stamp(alert.cleared_at),
