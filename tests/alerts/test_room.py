@@ -27,7 +27,7 @@ from pda.store.database import DatabaseError
 from pda.store.edits import Edit, T
 from pda.store.outbox import heads
 from pda.store.readers import Readers
-from pda.store.tally import HOUR
+from pda.store.tally import DAY, HOUR
 from pda.times import rfc3339
 from tests.mailserver import Sink, free_port, taking_mail
 from tests.receiver import receiving
@@ -332,3 +332,20 @@ async def test_a_refused_write_is_the_drivers(tmp_path: Path) -> None:
         here.service.trouble = "full"
         with pytest.raises(DatabaseError):
             await here.service.make(stored.NoteAlerts([], []), PDA)
+
+
+async def test_silence_where_there_is_mail_every_day(tmp_path: Path, sink: Sink) -> None:
+    """Seven days with mail at this hour, and today nothing: of a service that hears no line."""
+    async with alarmed(tmp_path, settings(tmp_path, sink, silence_h=1)) as here:
+        for day in range(1, 8):
+            at = NOW - day * DAY - HOUR // 2
+            here.store.add(mails(3, "sent", at=at, first=10 * day))
+        here.service.started_at = NOW - DAY
+        await here.alerts.look(NOW)
+        assert here.told() == [("no-lines", "", True)]
+        here.service.last_line_at = NOW + HOUR
+        here.alerts._figures_at = -float("inf")
+        await here.alerts.look(NOW + HOUR // 3)
+        assert ("no-mail", "", True) in here.told()
+        await here.alerts.sending.idle()
+    assert titles(sink) == ["no log lines for 1 h", "no mail for 1 h"]

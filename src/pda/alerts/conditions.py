@@ -104,9 +104,9 @@ def read_silence(
     if not length or not vitals.listens:
         return []
     usual = sum(
-        _mails(hours, now - days * DAY, length, whole=True) > 0 for days in range(1, 8)
+        _mails(hours, now - days * DAY, length, begun=False) > 0 for days in range(1, 8)
     ) >= _DAYS_WITH_MAIL  # fmt: skip
-    mail = _mails(hours, now, length, whole=False) > 0
+    mail = _mails(hours, now, length, begun=True) > 0
     heard_at = max(vitals.last_line_at, vitals.started_at)
     lines = vitals.last_line_at >= now - length or mail
     unknown = now - vitals.started_at < length and not lines
@@ -124,12 +124,10 @@ def read_silence(
     ]  # fmt: skip
 
 
-def _mails(hours: dict[int, int], until: int, length: int, *, whole: bool) -> int:
-    """In the hours up to a moment; `whole`: in those alone that lie in this time entirely."""
-    since, last = until - length, until // HOUR * HOUR
-    if whole:
-        return sum(hours.get(at, 0) for at in range(-(-since // HOUR) * HOUR, last, HOUR))
-    return sum(hours.get(at, 0) for at in range(since // HOUR * HOUR, last + 1, HOUR))
+def _mails(hours: dict[int, int], until: int, length: int, *, begun: bool) -> int:
+    """In all hours of a time up to a moment; the one that has just `begun` counts or not."""
+    since, last = (until - length) // HOUR * HOUR, until // HOUR * HOUR
+    return sum(hours.get(at, 0) for at in range(since, last + begun, HOUR))
 
 
 def _of_pair(pair: Pair, limits: AlertSettings, now: int) -> Iterator[Reading]:
