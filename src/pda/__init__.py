@@ -104,6 +104,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     shipped.py            the rule list that comes with pda
     rulebook.py           the rules in force: where their list comes from; what is asked of them
       fetching.py           a list at an address
+      drafts.py             a new rule, into a list and into its file
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
     trying.py             the lines of a message to try with, sent to the service itself

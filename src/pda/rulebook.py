@@ -17,24 +17,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 from msgspec.structs import replace
 
-from pda import shipped
+from pda import drafts, shipped
 from pda.config import ConfigError, RuleSettings
 from pda.maillog import bounce
 from pda.maillog.bounce import proof
-from pda.maillog.bounce.rules import MAX_BYTES
+from pda.maillog.bounce.rules import MAX_BYTES, read
 from pda.maillog.events import Failure
 from pda.store import verdicts
 from pda.store.batch import Judging
 from pda.store.database import Connection
-from pda.web.ports import RulesStatus
+from pda.web.ports import Draft, RulesStatus
 
 log = logging.getLogger(__name__)
 
 _BUILT_IN = "the list that comes with pda"
+_MOST_MATCHES = 25
 
 
 class Edition(msgspec.Struct, frozen=True):
@@ -62,6 +64,7 @@ class RuleBook:
         self.refused = ""
         """Why the last reload left the older list in force; empty if it did not."""
         self.refused_at = 0
+        self._saving = Lock()
         try:
             self.edition = _read(settings, self._copy)
         except ConfigError as error:
@@ -136,6 +139,82 @@ class RuleBook:
     def trial(self, connection: Connection, xml: bytes) -> proof.Trial:
         """What a list would change of what is stored; raises ValueError with its mistakes."""
         return proof.compare(bounce.load(xml), verdicts.failures(connection))
+
+    # --- a new rule -------------------------------------------------------------------------------
+
+    @property
+    def categories(self) -> Sequence[str]:
+        """Those that a rule may name."""
+        return list(bounce.BY_NAME)
+
+    @property
+    def why_not_saved(self) -> str:
+        """Why the list cannot be written, in a sentence; empty where it can be."""
+        if self._settings.file and not _is_address(self._settings):
+            return ""
+        whence = f"comes from {self._settings.file}" if self._settings.file else "came with pda"
+        return (
+            f"The list in force {whence}, and is not written here: keep it in a file of your own,"
+            " and set [rules] file to its path."
+        )
+
+    def drafted(self, stub: str) -> Draft:
+        """What a rule to start from says; raises ValueError."""
+        return drafts.drafted(stub)
+
+    def composed(self, draft: Draft) -> bytes:
+        """The list in force with one more rule, unchecked; raises ValueError."""
+        return drafts.compose(self.edition.xml, draft)
+
+    def attempt(self, connection: Connection, draft: Draft) -> proof.Attempt:
+        """Mistakes, what the rule matches and what it would change; raises ValueError."""
+        xml = self.composed(draft)
+        mistakes = tuple(map(str, bounce.check(xml)))
+        try:
+            new = read(xml)
+        except bounce.RuleError:
+            return proof.Attempt(mistakes)
+        alone = tuple(rule for rule in new.rules if rule.id == draft.id)
+        rule = bounce.Rules(bounce.RuleList(alone, new.operators))
+        return proof.Attempt(
+            mistakes,
+            proof.matching(rule, verdicts.failures(connection), _MOST_MATCHES),
+            proof.compare(bounce.Rules(new), verdicts.failures(connection)),
+        )
+
+    def save(self, draft: Draft, digest: str) -> None:
+        """Writes the list with one more rule in the place of the one of this digest.
+
+        Raises ValueError, with why, where nothing was written.
+        """
+        if self.why_not_saved:
+            raise ValueError(self.why_not_saved)
+        with self._saving:
+            edition = self.edition
+            if not digest == edition.digest == self._digest_of_file():
+                raise ValueError(
+                    f"{self._settings.file} was changed meanwhile, so nothing was written:"
+                    " have the rules read again, and try the rule on the list of now."
+                )
+            xml = drafts.compose(edition.xml, draft)
+            if mistakes := bounce.check(xml):
+                raise ValueError(f"The list would have mistakes: {'; '.join(map(str, mistakes))}")
+            self._write(xml)
+
+    def _digest_of_file(self) -> str:
+        try:
+            return _digest(read_list(self._settings))
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    def _write(self, xml: bytes) -> None:
+        try:
+            drafts.replace_file(Path(self._settings.file), xml)
+        except OSError as error:
+            raise ValueError(
+                f"{self._settings.file} cannot be written: {error.strerror};"
+                " pda has to be allowed to write in its folder."
+            ) from error
 
 
 def _read(settings: RuleSettings, copy: Path | None = None) -> Edition:

@@ -12,6 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Request
 
+from pda.shipped import rule_list
 from tests.e2e.browser import PHONE, Watch, chromium, needs_chromium, opened
 from tests.running import Running, eventually
 from tools.simulator import Plan, batches
@@ -29,6 +30,7 @@ PAGES = (
     "/recipients/nobody@nowhere.example",
     "/system",
     "/bounces?range=30d",
+    "/rules/workbench",
     "/rejects?range=7d",
     "/original",
     "/nonsense",
@@ -45,7 +47,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     plan = Plan(messages=1500, hosts=("mx1", "mx2"), format="forward", start=start)
     log = folder / "mail.log"
     log.write_text("".join(f"{one}\n" for _, lines in batches(plan) for one in lines), "utf-8")
-    with Running(folder) as running:
+    rules = folder / "rules.xml"
+    rules.write_bytes(rule_list())
+    with Running(folder, PDA_RULES_FILE=str(rules)) as running:
         assert running.pda("backfill", str(log)).returncode == 0
         new = ("user", "add", "ann", "--role", "admin", "--password-stdin")
         assert running.pda(*new, stdin=PASSWORD.encode()).returncode == 0
@@ -228,6 +232,24 @@ def test_another_word_about_a_recipient(site: Site) -> None:
         assert page.get_by_text("<b>asked</b>").is_visible()
         page.get_by_role("button", name="Take back").click()
         page.get_by_role("heading", name="Better not mailed").wait_for()
+
+
+def test_a_rule_from_the_workbench(site: Site, service: Running) -> None:
+    with site.shown("/bounces") as page:
+        page.get_by_role("link", name="Workbench", exact=True).click()
+        page.get_by_label("Patterns").fill("no such (")
+        page.get_by_text("RE2 refuses the pattern").wait_for()
+        page.get_by_label("Patterns").fill("zebra <b>crossing</b>")
+        page.get_by_role("textbox", name="Id").fill("zebra")
+        page.locator("select[name=category]").select_option("policy")
+        page.get_by_role("heading", name="Replies that the rule matches").wait_for()
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("Rule zebra is saved and in force").wait_for()
+        assert page.locator("select[name=before] option", has_text="before zebra").count() == 1
+        page.goto("/system")
+        assert page.get_by_role("row", name="put rule zebra").is_visible()
+    rules = (service.folder / "rules.xml").read_text("utf-8")
+    assert "<or>zebra &lt;b&gt;crossing&lt;/b&gt;</or>" in rules
 
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>'\"&amp;\x1b[31m\u202e"

@@ -42,6 +42,12 @@ def author() -> Author:
     return Author(g.principal.who, g.peer or "")
 
 
+def require_whole() -> None:
+    """Raises `Refused` (403) for who sees one client only."""
+    if g.principal.client_id is not None:
+        raise Refused(403, "this page is about the whole service; your user sees one client")
+
+
 def require_admin() -> None:
     """Raises `Refused` (403) for everybody else."""
     if not g.principal.is_admin:

@@ -71,6 +71,22 @@ class RulesStatus(msgspec.Struct, frozen=True, kw_only=True):
     """When all of history was judged; 0 while it is not."""
 
 
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that is being written, as it was filled in."""
+
+    id: str = ""
+    category: str = ""
+    type: str = ""
+    """Empty: what the category says of a final failure."""
+    on: str = "reply"
+    """What its patterns are looked for in: `reply` or `text`."""
+    dsn: str = ""
+    """Pattern of the enhanced status code; empty where any will do."""
+    patterns: tuple[str, ...] = ()
+    before: str = ""
+    """Id of the rule before which it is to stand; empty: it is the last one."""
+
+
 class RuleBook(Protocol):
     """The rules in force and what can be asked of them.
 
@@ -92,6 +108,30 @@ class RuleBook(Protocol):
 
     def trial(self, connection: Connection, xml: bytes) -> msgspec.Struct:
         """What a list would change of what is stored; raises ValueError with its mistakes."""
+
+    @property
+    def categories(self) -> Sequence[str]:
+        """Those that a rule may name."""
+
+    @property
+    def why_not_saved(self) -> str:
+        """Why the list cannot be written, in a sentence; empty where it can be."""
+
+    def drafted(self, stub: str) -> Draft:
+        """What a rule to start from says, as of `unclassified`; raises ValueError."""
+
+    def composed(self, draft: Draft) -> bytes:
+        """The list in force with one more rule, unchecked; raises ValueError."""
+
+    def attempt(self, connection: Connection, draft: Draft) -> msgspec.Struct:
+        """Mistakes, what the rule matches and what it would change; raises ValueError."""
+
+    def save(self, draft: Draft, digest: str) -> None:
+        """Writes the list with one more rule in the place of the one of this digest.
+
+        Blocks the calling thread. Raises ValueError, with why, where nothing was written. The rules
+        in force are those from before until they are reloaded.
+        """
 
 
 class News(Protocol):

@@ -87,7 +87,7 @@ class Trial(msgspec.Struct):
 
 
 class Unclassified(msgspec.Struct):
-    """Failures of one masked text that no rule knows."""
+    """Failures of one masked text: those that no rule knows, or that one rule matches."""
 
     text: str
     """Masked."""
@@ -97,6 +97,24 @@ class Unclassified(msgspec.Struct):
     sample: str
     stub: str = ""
     """A rule to start from."""
+
+
+class Matches(msgspec.Struct, frozen=True):
+    """Failures that a rule holds for, whichever rule decides about them."""
+
+    count: int
+    groups: list[Unclassified]
+    """Most frequent first, not all of them where there are many."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What a new rule would do."""
+
+    mistakes: tuple[str, ...]
+    """What the validator says of the list with it, with lines."""
+    matches: Matches | None = None
+    """None, as the trial, where the list cannot be used at all."""
+    trial: Trial | None = None
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -204,8 +222,21 @@ def compare(rules: Rules, judged: Iterable[Judged]) -> Trial:
     return trial
 
 
+def matching(rule: Rules, judged: Iterable[Judged], limit: int) -> Matches:
+    """The failures that a list of one rule knows."""
+    groups = _grouped(one for one in judged if rule.classify(one[0]).rule)
+    return Matches(sum(one.count for one in groups), groups[:limit])
+
+
 def group(judged: Iterable[Judged], limit: int) -> list[Unclassified]:
     """Failures grouped by what rules see of them, most frequent first, with rules to start from."""
+    frequent = _grouped(judged)[:limit]
+    for one, name in zip(frequent, _names(frequent), strict=True):
+        one.stub = _stub(one, name)
+    return frequent
+
+
+def _grouped(judged: Iterable[Judged]) -> list[Unclassified]:
     groups: dict[tuple[str, str], Unclassified] = {}
     for failure, at, _ in judged:
         seen = examine(failure)
@@ -216,10 +247,7 @@ def group(judged: Iterable[Judged], limit: int) -> list[Unclassified]:
         one.count += 1
         if at >= one.last_at:
             one.last_at, one.sample = at, failure.reason
-    frequent = sorted(groups.values(), key=lambda one: (-one.count, one.text))[:limit]
-    for one, name in zip(frequent, _names(frequent), strict=True):
-        one.stub = _stub(one, name)
-    return frequent
+    return sorted(groups.values(), key=lambda one: (-one.count, one.text))
 
 
 def _names(groups: Iterable[Unclassified]) -> Iterator[str]:

@@ -112,7 +112,7 @@ def read(xml: bytes, schema: bytes | None = None) -> RuleList:
 
 def read_what_is_sound(xml: bytes, schema: bytes | None = None) -> tuple[RuleList, list[Mistake]]:
     """The rules without a mistake, and all mistakes; raises `RuleError` where it is no XML."""
-    root = _parse(xml)
+    root = parse(xml)
     reader = _Reader()
     rule_list = reader.read(root)
     if not reader.mistakes and schema is not None:
@@ -132,7 +132,8 @@ def _parser() -> etree.XMLParser:
     )
 
 
-def _parse(xml: bytes) -> etree._Element:
+def parse(xml: bytes) -> etree._Element:
+    """The outermost element, without comments; raises `RuleError` for what is refused unread."""
     if len(xml) > MAX_BYTES:
         raise RuleError([Mistake(1, f"the file has {len(xml)} bytes, {MAX_BYTES} are allowed")])
     try:

@@ -15,6 +15,7 @@
     counting.py sample.py  what pages ask of what was counted; the latest attempts, where nothing is
     missing.py    how complete the picture is, in sentences
     bounces.py rejects.py  why mail fails, and what no rule knows; who was refused at the door
+    workbench.py  a new rule: tried on what is stored, and saved
     original.py   links to the original's views
 
 Owns their paths. A page asks the store by `queries`, and the service by `ports`; everything from
@@ -37,6 +38,7 @@ from pda.web.pages.places import PlacesPage
 from pda.web.pages.recipients import RecipientsPage
 from pda.web.pages.rejects import RejectsPage
 from pda.web.pages.system import SystemPage
+from pda.web.pages.workbench import WorkbenchPage
 from pda.web.ports import Site
 
 
@@ -53,4 +55,5 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     SystemPage(site, asker, layout).register(app)
     BouncesPage(site, asker, layout).register(app)
     RejectsPage(asker, layout).register(app)
+    WorkbenchPage(site.service, asker, layout).register(app)
     OriginalLinks(site, layout).register(app)

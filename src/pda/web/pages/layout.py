@@ -49,6 +49,7 @@ PLACES: Final = (
     Place("/", "Overview"),
     Place("/messages", "Messages"),
     Place("/bounces", "Bounces"),
+    Place("/rules/workbench", "Workbench", whole=True),
     Place("/rejects", "Rejects"),
     Place("/system", "System", whole=True),
 )

@@ -19,7 +19,7 @@ from pda.store.coverage import Coverage, coverage
 from pda.store.database import Connection
 from pda.store.imports import Import
 from pda.web.asking import Asker
-from pda.web.editing import author, require_admin
+from pda.web.editing import author, require_admin, require_whole
 from pda.web.errors import Refused
 from pda.web.pages.layout import Layout
 from pda.web.ports import Service, Site
@@ -70,8 +70,7 @@ class SystemPage:
 
     async def show(self) -> Response:
         """All of it that one may see."""
-        if g.principal.client_id is not None:
-            raise Refused(403, "this page is about the whole service; your user sees one client")
+        require_whole()
         now, service = time.time_ns() // 1000, self._service
         found = await self._asker.ask(system_of, now, admin=g.principal.is_admin)
         return await self._layout.page(
