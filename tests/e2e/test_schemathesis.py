@@ -42,6 +42,8 @@ def test_the_service_is_as_it_describes_itself(tmp_path: Path) -> None:
     streams = [
         part for name in STREAMS for part in ("--exclude-path", name.partition(" ")[2])
     ]  # their answers do not end
+    # It would wait as long as it may, for changes that do not come.
+    (tmp_path / "schemathesis.toml").write_text("[parameters]\nwait = 0\n", "ascii")
     with Running(tmp_path) as service:
         service.send(LINES)
         found = subprocess.run(

@@ -272,7 +272,7 @@ async def test_what_takes_too_long_is_408(tmp_path: Path) -> None:
         # A view in place of the table: every question about outcomes is endless.
         app.store.connection.execute("ALTER TABLE outcome RENAME TO kept")
         app.store.connection.execute(
-            f"CREATE VIEW outcome AS SELECT ({endless}) AS first_at FROM kept"
+            f"CREATE VIEW outcome AS SELECT entry_id, ({endless}) AS first_at FROM kept"
         )
         with trio.fail_after(20):
             status, answer, _ = await envelope(app, "/agent-status/index-age")

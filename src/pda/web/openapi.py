@@ -126,7 +126,7 @@ def _described(route: Route, schemas: _Schemas) -> Object:
         "summary": route.summary,
         "description": f"{route.description}\n\n{_WHO[operation.who]}".strip(),
         "parameters": list(_parameters(route, schemas)),
-        "responses": {str(operation.status): _answer(route, schemas), **_errors(route, schemas)},
+        "responses": {str(route.status): _answer(route, schemas), **_errors(route, schemas)},
     }
     if route.body is not None:
         described["requestBody"] = _body(route, schemas)
@@ -168,7 +168,7 @@ def _answer(route: Route, schemas: _Schemas) -> Object:
         media: _content(schemas.of(kind), example if media == JSON else None)
         for media, kind in route.answers.items()
     }
-    return {"description": HTTPStatus(route.operation.status).phrase, "content": content}
+    return {"description": HTTPStatus(route.status).phrase, "content": content}
 
 
 def _errors(route: Route, schemas: _Schemas) -> Object:

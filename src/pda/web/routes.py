@@ -104,6 +104,11 @@ class Route:
         return f"{self.operation.method} {self.operation.path}"
 
     @property
+    def status(self) -> int:
+        """Of an answer that is none of the errors."""
+        return self.operation.status if self.answers else 204
+
+    @property
     def rule(self) -> str:
         """The path as the application's map takes it."""
         return re.sub(r"{(\w+)}", self._placeholder, self.operation.path)
@@ -156,7 +161,7 @@ class Route:
             return answer
         if answer is None:
             return Response("", 204)
-        return Response(msgspec.json.encode(answer), self.operation.status, content_type=JSON)
+        return Response(msgspec.json.encode(answer), self.status, content_type=JSON)
 
 
 class _Nothing(msgspec.Struct, frozen=True):

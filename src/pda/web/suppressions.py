@@ -181,7 +181,7 @@ class Suppressing:
         client = principal.client_of(query.client)
         return await self._asker.ask(_one, client, self._by, address_key(address))
 
-    @Operation("POST", "/api/v1/suppressions", status=204)
+    @Operation("POST", "/api/v1/suppressions")
     async def say_of_address(self, body: NewWord, principal: Principal) -> None:
         """Says that an address is never to be mailed, or may be.
 

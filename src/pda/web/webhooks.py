@@ -113,7 +113,7 @@ class WebhooksApi:
         _only_writers(principal)
         await self._editor.make(RemoveWebhook(number, principal.client_id))
 
-    @Operation("POST", "/api/v1/webhooks/{number}/enable", errors=_GONE, status=204)
+    @Operation("POST", "/api/v1/webhooks/{number}/enable", errors=_GONE)
     async def enable_webhook(self, number: _Number, principal: Principal) -> None:
         """Tells it again, from where it stopped."""
         _only_writers(principal)

@@ -53,7 +53,9 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 _OWN = "AND (?2 IS NULL OR t.client_id = (SELECT id FROM client WHERE name = ?2))"
-_WITH_HEADER = "(client_id <> (SELECT id FROM client WHERE name = '')) * (entries - with_msg_id)"
+_WITH_HEADER = (
+    "(client_id IS NOT (SELECT id FROM client WHERE name = '')) * (entries - with_msg_id)"
+)
 _RESULTS = f"({' + '.join(STATES)})"
 _FIRST = """
 SELECT min(born) FROM (
