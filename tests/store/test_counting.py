@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pda.maillog.correlate import gather
 from pda.maillog.events import Failure, Verdict
 from pda.store import queries, retention
 from pda.store.counting import Counting
-from pda.store.database import Connection, Value
+from pda.store.database import Connection, DatabaseError, Value
 from pda.store.tally import COUNTED, GONE, class_of, seconds_of
-from tests.support import NOW, Store, attempt, line, message
+from tests.support import NOW, Store, attempt, events, line, message
 from tools.simulator import Plan, generate
 
 SHORT_LIVES = [
@@ -89,6 +90,22 @@ def test_kept_is_what_the_rows_say(
         assert counted(store.connection) == recounted(store)
     finally:
         store.close()
+
+
+def test_batches_of_one_transaction_and_what_is_rolled_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    batches = []
+    for part in (SHORT_LIVES[:150], LATE_CLIENT[:3] + SHORT_LIVES[100:300], LATE_CLIENT):
+        batches.append(store.writer.prepare(gather(events(part))))
+        store.writer.insert(batches[-1])
+    refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON meta BEGIN SELECT raise(ABORT, 'no'); END"
+    store.connection.execute(refuse)  # goes with the transaction
+    with pytest.raises(DatabaseError):
+        store.writer.insert(batches[-1])
+    store.writer.commit(*batches)
+    assert total(store, "attempts") > 0
+    assert counted(store.connection) == recounted(store)
+    store.close()
 
 
 def test_a_whole_log(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 Owns the tables `counted`, `counted_delay`, `counted_domain` and `counted_failure`. They are a
 function of the rows: whoever changes rows of queue entries does it within `Counting.around`, which
-takes away what these entries counted before and adds what they count then. Only what is removed for
-its age goes on being counted (`Counting.leave`).
+takes away what these entries counted before and adds what they count then. What batches count is
+written once for all of a transaction (`Counting.write`). Only what is removed for its age goes on
+being counted (`Counting.leave`).
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ class Counting:
         self._connection = connection
         self._manners = Remembered(self._manner_of)
         self._providers = Remembered(self._provider_of)
+        self._unwritten = self._tally()
+        """Of the batches of the open transaction."""
         connection.create_function("add_classes", 2, _add_classes)
 
     @contextmanager
@@ -125,8 +128,11 @@ class Counting:
 
     @contextmanager
     def around_batch(self, batch: Batch) -> Iterator[None]:
-        """While a batch is written: what is new is counted as it stands there."""
-        last, tally = self._last_entry(), self._tally()
+        """While a batch is written: what is new is counted as it stands there.
+
+        To be followed, within its transaction, by `write`; by `forget` where that is rolled back.
+        """
+        last, tally = self._last_entry(), self._unwritten
         known = self._changed(batch, last)
         self._add_stored(tally, -1, known)
         yield
@@ -136,7 +142,15 @@ class Counting:
         attempts = [_try_of(row) for key, row in batch.attempts.items() if row and key[0] > last]
         results = [_result_of(row) for key, row in batch.outcomes.items() if row and key[0] > last]
         tally.add(+1, entries, attempts, results)
+
+    def write(self) -> None:
+        """Writes what the batches of this transaction count."""
+        tally, self._unwritten = self._unwritten, self._tally()
         self._write(tally)
+
+    def forget(self) -> None:
+        """What the batches of this transaction counted has gone with it."""
+        self._unwritten = self._tally()
 
     def _widen(self, batch: Batch) -> None:
         entries = [(row[0], row[3]) for row in batch.entries]

@@ -149,6 +149,7 @@ class Writer:
             for batch in batches:
                 self.insert(batch)
         with self._whole():
+            self._counting.write()
             self._connection.execute("COMMIT")
         for batch in batches:
             self.judging = batch.judging or self.judging
@@ -159,6 +160,7 @@ class Writer:
         try:
             yield
         except BaseException:
+            self._counting.forget()
             if self._connection.in_transaction:  # SQLite rolls back itself where the disk is full
                 self._connection.execute("ROLLBACK")
             raise
