@@ -84,6 +84,13 @@ def large(count: int, begin: int = 0) -> list[bytes]:
     ]
 
 
+@pytest.fixture
+def autojump_clock(autojump_clock: trio.testing.MockClock) -> trio.testing.MockClock:
+    """Leaves threads, which it does not see, a moment before it jumps."""
+    autojump_clock.autojump_threshold = 0.01
+    return autojump_clock
+
+
 async def refused(ingest: Ingest, times: int = 1) -> None:
     while ingest.writer_state.failures < times:  # noqa: ASYNC110 nobody is told
         await trio.sleep(0.1)
