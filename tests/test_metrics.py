@@ -17,6 +17,7 @@ from pda.metrics import Metrics
 from pda.receive import Counters
 from pda.store.removal import raise_horizon
 from pda.times import moment
+from pda.web.pages.system import FATES
 from tests.support import NOW, RULES, Store, attempt, line, message
 
 LISTENERS = ("udp://127.0.0.1:5514", "tcp://[::1]:5514")
@@ -93,6 +94,7 @@ def test_each_line_has_one_fate(tmp_path: Path) -> None:
     assert sum(now.values()) == tally.lines + tally.repeats
     found = samples(Metrics({}, ingest, {}))
     assert found["pda_line_fates", "known"] == now["known"]
+    assert now.keys() == FATES.keys()  # the words for them on the page
 
 
 def test_lines_that_were_lost_before(ingest: Ingest) -> None:

@@ -1,7 +1,7 @@
 """A message to try with: the log lines of one delivery, sent to the service's own listener.
 
 Owns these lines and their way there, over the network as a mail host's would come. The address is
-one that cannot exist (RFC 2606), so nobody's figures are touched by it.
+one that cannot exist (RFC 2606): no client and no real domain has it among its figures.
 """
 
 from __future__ import annotations

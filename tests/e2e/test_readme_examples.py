@@ -1,4 +1,4 @@
-"""Every curl command of the README, run against a running service."""
+"""Every curl command of the README, and its Python, run against a running service."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from tests.running import Running
+from tests.store.test_suppressions import unknown
 from tests.support import RULES_XML, attempt, message
 
 pytestmark = [
@@ -81,6 +82,8 @@ def test_there_are_examples() -> None:
 def test_example(service: Running, command: str, answer: str) -> None:
     done = run(service, command)
     assert done.returncode == (CUT if "curl -N" in command else 0), done.stdout + done.stderr
+    if "curl -N" in command:
+        assert b"event: outcome" in done.stdout
     if answer:
         compare(msgspec.json.decode(done.stdout), msgspec.json.decode(answer))
     if "ndjson" in command:
@@ -101,3 +104,19 @@ def compare(found: Any, shown: Any) -> None:
             compare(found[name], shown[name])
     elif isinstance(shown, list):
         compare(found[0], shown[0])
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    """As it stands there, up to the second change of the feed that has no end."""
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    with Running(tmp_path) as service:
+        service.send([*unknown(1, client="newsletter"), *unknown(2, client="newsletter")])
+        service.stop()
+        service.start()
+        example = example.replace(ADDRESS, service.status()["http"][0])
+        example = re.sub(r"user=\(.*?\)", "", example)
+        example += "        if kept != '0':\n            break\n"
+        known = {"message": {}, "kept": "0"}
+        exec(compile(example, "README.md", "exec"), known)
+    assert known["kept"] != "0"
+    assert known["message"]["Message-ID"].endswith("@newsletter>")  # type: ignore[index]

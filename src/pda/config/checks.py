@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from ipaddress import ip_network
+from operator import attrgetter
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,6 +30,35 @@ _MAIL_PROTOCOLS = ("smtp", "starttls", "smtps")
 _WITH_TLS = frozenset(["tls", "relps"])
 _SOCKET_PATH_LIMIT = 107
 _LEAST_DATABASE = 16 * 1024 * 1024
+_LEAST = {
+    "store.readers": 1,
+    "writer.batch_lines": 1,
+    "writer.open_entries": 1,
+    "backfill.max_bytes": 0,
+    "backfill.catch_up_s": 0,
+    "http.max_requests": 1,
+    "webhooks.give_up_h": 0.01,
+    "suppressions.hard_messages": 0,
+    "suppressions.soft_messages": 0,
+    "suppressions.soft_days": 0,
+    "http.session_idle_s": 1,
+    "http.session_s": 1,
+    "http.timeout_s": 0.1,
+    "log.slow_ms": 0,
+    "alerts.repeat_h": 0.1,
+    "alerts.least": 1,
+    "alerts.bounce_percent": 0,
+    "alerts.bounce_times": 0,
+    "alerts.deferral_percent": 0,
+    "alerts.deferral_times": 0,
+    "alerts.unclassified_percent": 0,
+    "alerts.silence_h": 0,
+    "alerts.disk_free_percent": 0,
+    "alerts.unacknowledged_s": 0,
+    "retention.days": 0,
+    "retention.max_bytes": 0,
+}
+"""Of keys that are numbers."""
 _T = TypeVar("_T")
 
 
@@ -55,37 +85,16 @@ def semantic_mistakes(settings: Settings) -> list[str]:
             f"retention.max_bytes: must be at least {_LEAST_DATABASE}, or 0 for no limit;"
             " everything would be removed"
         )
-    for key, value, least in (
-        ("store.readers", settings.store.readers, 1),
-        ("writer.batch_lines", settings.writer.batch_lines, 1),
-        ("writer.open_entries", settings.writer.open_entries, 1),
-        ("backfill.max_bytes", settings.backfill.max_bytes, 0),
-        ("backfill.catch_up_s", settings.backfill.catch_up_s, 0),
-        ("http.max_requests", settings.http.max_requests, 1),
-        ("webhooks.give_up_h", settings.webhooks.give_up_h, 0.01),
-        ("suppressions.hard_messages", settings.suppressions.hard_messages, 0),
-        ("suppressions.soft_messages", settings.suppressions.soft_messages, 0),
-        ("suppressions.soft_days", settings.suppressions.soft_days, 0),
-        ("http.session_idle_s", settings.http.session_idle_s, 1),
-        ("http.session_s", settings.http.session_s, 1),
-        ("http.timeout_s", settings.http.timeout_s, 0.1),
-        ("log.slow_ms", settings.log.slow_ms, 0),
-        ("alerts.repeat_h", settings.alerts.repeat_h, 0.1),
-        ("alerts.least", settings.alerts.least, 1),
-        ("alerts.bounce_percent", settings.alerts.bounce_percent, 0),
-        ("alerts.bounce_times", settings.alerts.bounce_times, 0),
-        ("alerts.deferral_percent", settings.alerts.deferral_percent, 0),
-        ("alerts.deferral_times", settings.alerts.deferral_times, 0),
-        ("alerts.unclassified_percent", settings.alerts.unclassified_percent, 0),
-        ("alerts.silence_h", settings.alerts.silence_h, 0),
-        ("alerts.disk_free_percent", settings.alerts.disk_free_percent, 0),
-        ("alerts.unacknowledged_s", settings.alerts.unacknowledged_s, 0),
-        ("retention.days", settings.retention.days, 0),
-        ("retention.max_bytes", settings.retention.max_bytes, 0),
-    ):
-        if not value >= least:  # also what is not a number
-            mistakes.append(f"{key}: must be at least {least}, not {value}")
-    return mistakes
+    return mistakes + _number_mistakes(settings)
+
+
+def _number_mistakes(settings: Settings) -> list[str]:
+    found = ((key, attrgetter(key)(settings), least) for key, least in _LEAST.items())
+    return [
+        f"{key}: must be at least {least}, not {value}"
+        for key, value, least in found
+        if not value >= least  # also what is not a number
+    ]
 
 
 def _receive_mistakes(receive: ReceiveSettings) -> list[str]:

@@ -10,8 +10,8 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
@@ -235,6 +235,24 @@ def open_reader(path: Path, key: Key) -> Connection:
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cache_size = -8192")
     return connection
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """All that is written within it, durable when it ends; nothing where something is raised."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        roll_back(connection)
+        raise
+
+
+def roll_back(connection: Connection) -> None:
+    """Nothing of the open transaction stays; SQLite does so itself where the disk is full."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def refuse_newer(connection: Connection) -> int:

@@ -26,7 +26,7 @@ from typing import Any, Protocol, TypeVar
 
 from pda.store import audit
 from pda.store.audit import Author, Deed
-from pda.store.database import Connection
+from pda.store.database import Connection, transaction
 
 T = TypeVar("T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -48,14 +48,8 @@ class Edit(Protocol[_T_co]):
 
 def make(connection: Connection, edit: Edit[T], by: Author, at: int) -> T:
     """Makes an edit whole, with its entry in the audit, or not at all."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         result = edit.write(connection, at)
         if (deed := edit.deed(result)) is not None:
             audit.put(connection, deed, by, at)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite rolls back itself where the disk is full
-            connection.execute("ROLLBACK")
-        raise
     return result

@@ -17,7 +17,7 @@ from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
 from pda.store.audit import Deed
 from pda.store.counting import Counting
-from pda.store.database import Connection, Row, Value
+from pda.store.database import Connection, Row, Value, transaction
 from pda.store.edits import NotThereError
 from pda.store.facts import PackedFacts
 from pda.store.names import number_of
@@ -117,19 +117,13 @@ def step(connection: Connection, entries: int) -> bool:
     if one.done_to >= end:
         return False
     walk = _Walk(connection, one.address)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         with Counting(connection).around(walk.named(one.done_to, end)):
             rows = walk.entries(one.done_to, end)
         connection.execute(
             "UPDATE erased SET done_to = ?, rows = rows + ? WHERE hash = ?",
             (end, rows, bytearray(one.hash)),
         )
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
     return True
 
 
@@ -151,8 +145,7 @@ def finish(connection: Connection, found: Sequence[Found], at: int) -> None:
     if one is None:
         return
     known, rows = pseudonyms(connection), 0
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for table, key in found:
             shape = _shape(connection, table)
             rows += _rewrite(connection, shape, known, _equal(shape.keys), key)
@@ -160,11 +153,6 @@ def finish(connection: Connection, found: Sequence[Found], at: int) -> None:
             "UPDATE erased SET address = NULL, finished_at = ?, rows = rows + ? WHERE hash = ?",
             (at, rows, bytearray(one.hash)),
         )
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 class _Shape(NamedTuple):

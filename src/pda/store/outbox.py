@@ -72,20 +72,6 @@ def drop(connection: Connection, channel: str) -> None:
     connection.execute("DELETE FROM outbox WHERE channel = ?", (channel,))
 
 
-class PutItem(msgspec.Struct, frozen=True):
-    """Adds an item, due at once."""
-
-    channel: str
-    body: bytes
-
-    def write(self, connection: Connection, at: int) -> None:
-        """Adds it."""
-        put(connection, self.channel, self.body, at)
-
-    def deed(self, result: None) -> None:
-        """Nobody's."""
-
-
 class ItemSent(msgspec.Struct, frozen=True):
     """It has arrived."""
 

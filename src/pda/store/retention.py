@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pda.maillog.events import EntryKey
 from pda.store import bounced
 from pda.store.counting import Counting
-from pda.store.database import Connection, Row, Value
+from pda.store.database import Connection, Row, Value, transaction
 from pda.store.names import number_of
 from pda.store.removal import raise_horizon
 from pda.store.terms import PIECE_BITS, domain_term, term
@@ -60,18 +60,12 @@ def remove_older(connection: Connection, horizon: int, entries: int) -> list[Ent
 
     Lines before the horizon are refused from then on. A transaction of its own.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         raise_horizon(connection, horizon)
         rows = connection.execute(_OLD, (horizon, entries)).fetchall()
         Counting(connection).leave([number_of(row[0]) for row in rows])
         _remove(connection, rows)
         _remove_timed(connection, horizon, entries)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
     return [(str(host), str(queue_id)) for _, host, queue_id, *_ in rows]
 
 

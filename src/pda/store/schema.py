@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pysqlcipher3 import dbapi2
 
-from pda.store.database import Connection, DatabaseError, StoreError, refuse_newer
+from pda.store.database import Connection, DatabaseError, StoreError, refuse_newer, transaction
 from pda.store.migrations import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -23,13 +23,10 @@ def migrate(connection: Connection) -> None:
     version = refuse_newer(connection)
     for number, migration in enumerate(MIGRATIONS[version:], version + 1):
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            migration(view(connection))
-            connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
+            with transaction(connection):
+                migration(view(connection))
+                connection.execute(f"PRAGMA user_version = {number}")
         except DatabaseError as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
             raise StoreError(
                 f"the tables cannot be brought to this version ({error}); nothing was changed"
             ) from error

@@ -24,7 +24,7 @@ from pda.store import edits, imports, wal
 from pda.store.audit import Author
 from pda.store.batch import Batch, Judging, execute
 from pda.store.counting import Counting
-from pda.store.database import Connection, Value
+from pda.store.database import Connection, Value, roll_back
 from pda.store.edits import Edit, T
 from pda.store.erasure import EraseAddress
 from pda.store.imports import Import
@@ -161,8 +161,7 @@ class Writer:
             yield
         except BaseException:
             self._counting.forget()
-            if self._connection.in_transaction:  # SQLite rolls back itself where the disk is full
-                self._connection.execute("ROLLBACK")
+            roll_back(self._connection)
             raise
 
     def make(self, edit: Edit[T], by: Author, at: int) -> T:

@@ -174,12 +174,12 @@ class RulesApi:
     @Operation("GET", "/api/v1/rules/stats", who=Who.WHOLE, answers=RuleStatistics)
     async def rules_stats(self) -> msgspec.Raw:
         """Hits, last hit and a sample of each rule."""
-        return await self._asker.ask(self._usage)
+        return await self._asker.ask_much(self._usage)
 
     @Operation("GET", "/api/v1/bounces/unclassified", who=Who.WHOLE, answers=Unclassified)
     async def unclassified(self, query: UnclassifiedQuery) -> msgspec.Raw:
         """Failures that no rule knows, grouped by their masked text, most frequent first."""
-        return await self._asker.ask(self._unclassified, query.limit)
+        return await self._asker.ask_much(self._unclassified, query.limit)
 
     @Operation(
         "POST",
@@ -198,7 +198,7 @@ class RulesApi:
     async def rules_try(self, body: bytes) -> msgspec.Raw:
         """What the list in the body would change of what is stored; it changes nothing."""
         try:
-            return await self._asker.ask(self._tried, body)
+            return await self._asker.ask_much(self._tried, body)
         except ValueError as error:
             raise Refused(422, f"the list cannot be used: {error}") from None
 

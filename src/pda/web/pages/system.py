@@ -27,6 +27,21 @@ from pda.web.ports import Service, Site
 _IMPORTS: Final = 20
 _DEEDS: Final = 30
 _DAY: Final = 86_400_000_000
+FATES: Final = {
+    "new": "said something new",
+    "known": "said what was known already",
+    "refused": "older than what is kept",
+    "left_out": "an import was not asked for them",
+    "lost": "given up at a stop while the disk refused",
+    "waiting": "not written yet",
+    "at_the_door": "rejects without a queue id",
+    "ignored": "known, no matter here",
+    "unknown": "of Postfix, and not understood",
+    "headerless": "no syslog header",
+    "incomplete": "cut",
+    "failed": "a mistake of pda's",
+}
+"""What became of lines, by its name."""
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -84,6 +99,7 @@ class SystemPage:
             received=service.reception(),
             writing=service.writing(),
             rules=service.rules_status(),
+            fates=FATES,
         )
 
     async def read_again(self) -> Response:
