@@ -228,17 +228,22 @@ class Ingest:
         """Tries until the database can be read; not for ever when the service has to stop."""
         while trio.current_time() < self._give_up_at:
             try:
-                return await self.compute(self._writer.prepare, told)
+                return await self.compute(self._prepare, told)
             except DatabaseError as error:
                 await self._wait_for_disk(error)
         self.writer_state.lost_events += count(told)
         return Batch()
+
+    def _prepare(self, told: list[Told]) -> Batch:
+        self._writer.restore(*self._pending.batches)
+        return self._writer.prepare(told)
 
     async def _wait_for_disk(self, error: Exception) -> None:
         self._refused(error)
         if self._stopping.is_set():
             self._give_up_at = min(self._give_up_at, trio.current_time() + _GIVE_UP_S)
         await trio.sleep(_RETRY_S)
+        await self.compute(Writer.look_again, self._writer)
 
     def _is_due(self) -> bool:
         """An import fills its transactions; live lines wait for no more than what is there."""

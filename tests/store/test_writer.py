@@ -13,6 +13,7 @@ from pysqlcipher3 import dbapi2
 
 from pda.maillog.correlate import gather
 from pda.store import queries
+from pda.store.batch import Batch
 from pda.store.queries import Filter
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
 from tests.support import Store, attempt, events, message
@@ -97,6 +98,28 @@ def test_a_full_disk_loses_nothing(store: Store) -> None:
     with store.reading() as reader:
         assert len(queries.attempts(reader, Filter())) == 200
         assert {row.client_id for row in queries.attempts(reader, Filter())} == {"shop"}
+
+
+def test_what_the_disk_takes_back_is_written_again(tmp_path: Path) -> None:
+    """SQLite ends a transaction by itself after an I/O error, also of reading."""
+    mails = [
+        message(f"4jXPlN1VQl{n:05}", deliveries=[attempt(queue_id=f"4jXPlN1VQl{n:05}")])
+        for n in range(3)
+    ]
+    stores = found, expected = Store(tmp_path / "found"), Store(tmp_path / "expected")
+    batches: list[Batch] = []
+    for lines in mails:
+        expected.add(lines)
+        found.writer.restore(*batches)
+        batches.append(found.writer.prepare(gather(events(lines))))
+        found.writer.insert(batches[-1])
+        found.connection.execute("ROLLBACK")
+    found.writer.commit(*batches)
+    assert found.everything() == expected.everything()
+    counted, wanted = (
+        store.connection.execute("SELECT * FROM counted").fetchall() for store in stores
+    )
+    assert counted == wanted
 
 
 def test_open_entries_survive_a_restart(tmp_path: Path) -> None:

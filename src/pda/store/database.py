@@ -255,6 +255,15 @@ def roll_back(connection: Connection) -> None:
         connection.execute("ROLLBACK")
 
 
+def forget_pages(connection: Connection) -> None:
+    """What is not being written is read from the disk again, where it may be sound by now.
+
+    A page that the disk gave as zeros would else stay in memory: SQLCipher cannot tell it from one
+    that was never written.
+    """
+    connection.execute("PRAGMA shrink_memory").fetchone()
+
+
 def refuse_newer(connection: Connection) -> int:
     """The version of the tables; raises `StoreError` where this program does not know it yet."""
     (version,) = connection.execute("PRAGMA user_version").fetchone() or (0,)

@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Concatenate, ParamSpec, TypeVar
 
-from pda.store.database import Connection, Key, open_reader
+from pda.store.database import Connection, DatabaseError, Key, forget_pages, open_reader
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -36,6 +36,9 @@ class Readers:
         connection = self._connections.get()
         try:
             return question(connection, *args, **kwargs)
+        except DatabaseError:
+            forget_pages(connection)
+            raise
         finally:
             self._connections.put(connection)
 

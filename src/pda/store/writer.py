@@ -24,7 +24,7 @@ from pda.store import edits, imports, wal
 from pda.store.audit import Author
 from pda.store.batch import Batch, Judging, execute
 from pda.store.counting import Counting
-from pda.store.database import Connection, Value, roll_back
+from pda.store.database import Connection, Value, forget_pages, roll_back
 from pda.store.edits import Edit, T
 from pda.store.erasure import EraseAddress
 from pda.store.imports import Import
@@ -140,19 +140,32 @@ class Writer:
         with self._whole(), self._counting.around_batch(batch):
             execute(self._connection, batch)
 
+    def restore(self, *batches: Batch) -> None:
+        """Inserts all since the last commit again, where the disk has ended their transaction.
+
+        That comes with an error, also of reading, after which they have gone.
+        """
+        if self._connection.in_transaction:
+            return
+        self._counting.forget()
+        for batch in batches:
+            self.insert(batch)
+
     def commit(self, *batches: Batch) -> None:
         """One durable transaction; raises `OperationalError` when the disk refuses it.
 
         The batches are all that were inserted since the last commit, or are to be inserted now.
         """
-        if not self._connection.in_transaction:
-            for batch in batches:
-                self.insert(batch)
+        self.restore(*batches)
         with self._whole():
             self._counting.write()
             self._connection.execute("COMMIT")
         for batch in batches:
             self.judging = batch.judging or self.judging
+
+    def look_again(self) -> None:
+        """What was read is not believed any more: to be called before something is tried again."""
+        forget_pages(self._connection)
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
