@@ -107,6 +107,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       drafts.py             a new rule, into a list and into its file
     orders.py control.py  orders to the running service over a local socket: its two ends
     metrics.py            Prometheus' view of all counters
+    paces.py rates.py     how quickly some of them grow: samples, and the rates out of them
     trying.py             the lines of a message to try with, sent to the service itself
     times.py texts.py     moments as they are written; texts of a log, harmless where they are shown
     config/               pda.toml + environment → checked `Settings`

@@ -34,6 +34,7 @@ from pda.news import News
 from pda.notify import READY, STOPPING, Supervisor
 from pda.orders import GetStatus, ImportFile, MakeEdit, Order, ReloadRules, Reply, TestAlerts
 from pda.outgoing import Outgoing
+from pda.paces import Paces
 from pda.prospects import ImportState
 from pda.reading import Wanted
 from pda.reload import reread
@@ -96,6 +97,7 @@ class Service:
         )
         self._listening = Listening(rooms.settings.receive)
         self._serving = Serving(rooms.settings.http)
+        self._paces = Paces(rooms, self._listening)
         self._nursery: trio.Nursery | None = None
         self._outgoing: Outgoing | None = None
         self._alerts: Alerts | None = None
@@ -119,15 +121,11 @@ class Service:
 
     def listeners(self) -> Sequence[ListenerStatus]:
         """Each socket with its counters."""
-        return self._listening.status()
+        return self._paces.listeners()
 
     def imports_running(self) -> Sequence[RunningImport]:
         """Files that are being imported."""
-        return [
-            RunningImport(name=state.name, octets=state.octets, size=state.size, lines=state.lines)
-            for state in self._rooms.importer.states
-            if not state.finished
-        ]
+        return self._paces.imports_running()
 
     def reception(self) -> Reception:
         """What became of all lines, and what never came."""
@@ -137,10 +135,7 @@ class Service:
 
     def writing(self) -> Writing:
         """How writing goes, and what is kept."""
-        state, kept = self._rooms.ingest.writer_state, self._rooms.housekeeping.kept
-        return Writing(
-            state.commits, state.attempts, state.seconds, state.failures, kept.removed, kept.horizon
-        )
+        return self._paces.writing()
 
     def problem(self) -> str:
         """Why the service cannot do its work now."""
@@ -268,6 +263,7 @@ class Service:
             nursery.start_soon(self._fetch_rules)
             nursery.start_soon(rooms.housekeeping.run, readers.call)
             nursery.start_soon(rooms.checkpoints.run)
+            nursery.start_soon(self._paces.run)
             nursery.start_soon(self._supervisor.keep_informed, self._progress)
             self._outgoing = Outgoing(readers, rooms.make, settings)
             nursery.start_soon(self._outgoing.run, self.news)

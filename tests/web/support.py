@@ -29,7 +29,9 @@ from pda.store.readers import Readers
 from pda.web.app import create_app
 from pda.web.passwords import hash_password
 from pda.web.ports import (
+    Commits,
     ListenerStatus,
+    Pace,
     Reception,
     RulesStatus,
     RunningImport,
@@ -47,6 +49,7 @@ LISTENER = ListenerStatus(
     address="127.0.0.1:5514",
     last_line_at=STARTED_AT,
     counters={"lines": 12345, "oversize": 3, "connections_open": 1},
+    pace=Pace(17.2, 4.0, (0.0, 4.0, 17.2)),
 )
 
 
@@ -78,7 +81,7 @@ class RunningService:
         return Reception({"new": 7, "known": 1}, 2, {"mx1": 3})
 
     def writing(self) -> Writing:
-        return Writing(4, 10, 0.5, 0, 3, 0)
+        return Writing(Commits(4, 10, 0.5), Commits(2, 6, 0.1), 0, 3, 0, 90.0)
 
     def problem(self) -> str:
         return self.trouble

@@ -21,7 +21,7 @@ from pda.store.imports import Import
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import Principal
 from pda.web.errors import Refused
-from pda.web.ports import Site
+from pda.web.ports import Pace, Site
 from pda.web.routes import Operation
 from pda.web.rules_api import RuleList, rule_list
 from pda.web.values import When, publisher, stamp
@@ -41,6 +41,7 @@ class Listening(msgspec.Struct, frozen=True):
     counters: Annotated[
         Mapping[str, int], Meta(description="What came in and what was dropped; see the metrics.")
     ]
+    pace: Annotated[Pace, Meta(description="Lines.")]
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class Importing(msgspec.Struct, frozen=True):
     octets: Annotated[int, Meta(description="Read so far, as they stand in the file.")]
     size: Annotated[int, Meta(description="Octets of the file; 0 where it is not known.")]
     lines: int
+    pace: Annotated[Pace, Meta(description="Lines.")]
 
 
 class Imported(msgspec.Struct, frozen=True):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from pda.maillog.events import Failure, Verdict
 from pda.store.audit import Author
@@ -26,6 +27,17 @@ OriginalCategory: TypeAlias = Callable[[Verdict], str]
 """The original's name for a verdict: `pda.maillog.bounce.original_category`."""
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How quickly something goes on."""
+
+    now: Annotated[float, Meta(description="A second, in the last ten seconds.")] = 0.0
+    lately: Annotated[float, Meta(description="A second, in the last five minutes.")] = 0.0
+    line: Annotated[
+        Sequence[float],
+        Meta(description="A second, over the last quarter of an hour, in steps of equal length."),
+    ] = ()
+
+
 class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A socket that lines are received from."""
 
@@ -37,6 +49,8 @@ class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """0 where none has come yet."""
     counters: Mapping[str, int]
     """By the names of `receive.Counters`, without `last_line_at`."""
+    pace: Pace = Pace()
+    """Lines."""
 
 
 class RunningImport(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +62,8 @@ class RunningImport(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     """Octets of the file; 0 where it is not known."""
     lines: int
+    pace: Pace = Pace()
+    """Lines."""
 
 
 class RulesStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,20 +176,33 @@ class Reception:
 
 
 @dataclass(frozen=True, slots=True)
+class Commits:
+    """Transactions, and what they were about."""
+
+    number: int = 0
+    attempts: int = 0
+    """New or better known ones, in all of them."""
+    seconds: float = 0.0
+    """Spent in them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Writing:
     """How writing goes since the start, and what is kept."""
 
-    commits: int
-    attempts: int
-    """New or better known ones, in all transactions."""
-    seconds: float
-    """Spent in transactions."""
+    done: Commits
+    lately: Commits
+    """In the last five minutes."""
     failures: int
     """Transactions that the disk refused."""
     removed: int
     """Queue entries that were too old."""
     horizon: int
     """Lines before it are refused; 0 where none are."""
+    keep_days: float = 0.0
+    """What is older is removed; 0: nothing for its age."""
+    keep_octets: int = 0
+    """The oldest is removed where the database is larger; 0: nothing for that."""
 
 
 class Service(Protocol):

@@ -14,6 +14,7 @@ import msgspec
 
 from pda.web.pages import wording
 from pda.web.pages.view import DAY, HOUR
+from pda.web.ports import Pace
 
 HEIGHT: Final = 168
 _WIDTH: Final = 1000.0
@@ -179,6 +180,11 @@ class Spark(msgspec.Struct, frozen=True):
             parts.append(f"{pen}{round(n * step, 1)} {height}")
             pen = "L"
         return "".join(parts)
+
+
+def line_of(pace: Pace) -> Spark:
+    """A small line of how quickly something went on, up to its most."""
+    return Spark(pace.line, max(pace.line, default=0.0))
 
 
 def ticks(most: float) -> list[float]:

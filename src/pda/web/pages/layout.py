@@ -24,7 +24,7 @@ from pda.store.database import Connection
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Refused
-from pda.web.pages import figures, wording
+from pda.web.pages import charts, figures, wording
 from pda.web.pages import view as views
 from pda.web.pages.outcomes import HATCHED, KIND_OF, KINDS, PROVIDERS
 from pda.web.pages.view import View
@@ -95,6 +95,7 @@ class Layout:
             change=wording.change,
             points=wording.points,
             tally=figures.tally,
+            line_of=charts.line_of,
         )
         app.context_processor(self._context)
 
@@ -161,6 +162,9 @@ def reception(service: Service) -> tuple[str, str]:
         return "good", "Importing log files"
     if not service.last_line_at:
         return "quiet", "No line since the start"
+    now = sum(one.pace.now for one in service.listeners())
+    if now:
+        return "good", f"{wording.rate(now)} lines a second"
     return "good", f"Last line {wording.ago(service.last_line_at)}"
 
 

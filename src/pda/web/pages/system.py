@@ -27,6 +27,7 @@ from pda.web.ports import Service, Site
 _IMPORTS: Final = 20
 _DEEDS: Final = 30
 _DAY: Final = 86_400_000_000
+_IN_QUEUE: Final = frozenset(("pending", "held"))
 FATES: Final = {
     "new": "said something new",
     "known": "said what was known already",
@@ -62,6 +63,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
     files: list[Import]
     """The last ones that were read, the last one first."""
+    waiting: int
+    """Recipients in a queue."""
     access: Access | None
 
     def growth(self, octets: int, now: int) -> float:
@@ -122,6 +125,7 @@ def system_of(connection: Connection, now: int, *, admin: bool) -> System:
         since=queries.oldest(connection, None) or 0,
         coverage=coverage(connection, None, now),
         files=imports.all_files(connection)[: -_IMPORTS - 1 : -1],
+        waiting=sum(one.recipients for one in queries.states(connection) if one.state in _IN_QUEUE),
         access=_access(connection) if admin else None,
     )
 

@@ -57,6 +57,11 @@ def number(value: float) -> str:
     return text.replace(",", _THIN)
 
 
+def rate(value: float) -> str:
+    """How many a second; what is not nothing is not shown as nothing."""
+    return "< 0.1" if 0 < value < 0.05 else number(round(value, 1))
+
+
 def percent(value: float) -> str:
     """One digit after the point; never rounded up to all."""
     return f"{min(value, 99.9) if value < 100 else value:.1f}{_THIN}%"
@@ -114,6 +119,7 @@ FILTERS: Final = {
     "counted": counted,
     "number": number,
     "percent": percent,
+    "rate": rate,
     "seconds": seconds,
     "octets": octets,
     "segment": segment,
