@@ -23,6 +23,7 @@ from quart_trio import QuartTrio
 
 from pda import config, control, logs, receive, trying
 from pda.alerts import Alerts
+from pda.alerts.wording import words
 from pda.backfill import LogFile
 from pda.catchup import CatchUp, configured_logs
 from pda.control import Caller
@@ -42,6 +43,7 @@ from pda.rooms import Rooms, first_error, open_rooms
 from pda.rulebook import RuleBook
 from pda.serving import Serving
 from pda.store.accounts import users
+from pda.store.alerts import Finding
 from pda.store.audit import Author, Deed, Note
 from pda.store.database import DatabaseError
 from pda.store.edits import Edit, NotThereError, T
@@ -50,7 +52,15 @@ from pda.store.suppressions import Thresholds
 from pda.tls import TlsError
 from pda.tuning import tune
 from pda.web.app import create_app
-from pda.web.ports import ListenerStatus, Reception, RulesStatus, RunningImport, Site, Writing
+from pda.web.ports import (
+    AlertWords,
+    ListenerStatus,
+    Reception,
+    RulesStatus,
+    RunningImport,
+    Site,
+    Writing,
+)
 from pda.web.ports import Settings as WebSettings
 
 log = logging.getLogger(__name__)
@@ -136,6 +146,15 @@ class Service:
     def writing(self) -> Writing:
         """How writing goes, and what is kept."""
         return self._paces.writing()
+
+    @property
+    def tells_alerts(self) -> bool:
+        """Whether anybody is to be told what is wrong."""
+        return self._alerts is not None and bool(self._alerts.sending.destinations())
+
+    def alert_words(self, finding: Finding) -> AlertWords:
+        """What is told of what was found wrong."""
+        return words(finding)
 
     def problem(self) -> str:
         """Why the service cannot do its work now."""

@@ -28,6 +28,7 @@ PAGES = (
     "/domains/goomail.example?range=7d",
     "/providers/other?range=7d",
     "/recipients/nobody@nowhere.example",
+    "/alerts",
     "/system",
     "/bounces?range=30d",
     "/rules/workbench",

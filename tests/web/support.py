@@ -17,11 +17,13 @@ from quart import Response
 from quart_trio import QuartTrio
 from quart_trio.testing import TrioClient
 
+from pda.alerts.wording import words
 from pda.config import RuleSettings
 from pda.maillog.bounce import original_category
 from pda.news import News
 from pda.rulebook import RuleBook
 from pda.store.accounts import PutUser, UserRow
+from pda.store.alerts import Finding
 from pda.store.audit import Author
 from pda.store.database import DatabaseError
 from pda.store.edits import Edit, T
@@ -29,6 +31,7 @@ from pda.store.readers import Readers
 from pda.web.app import create_app
 from pda.web.passwords import hash_password
 from pda.web.ports import (
+    AlertWords,
     Commits,
     ListenerStatus,
     Pace,
@@ -70,6 +73,7 @@ class RunningService:
     refusal: str = ""
     news: News = field(default_factory=News)
     store: Store | None = None
+    tells_alerts: bool = True
 
     def listeners(self) -> Sequence[ListenerStatus]:
         return [LISTENER]
@@ -82,6 +86,9 @@ class RunningService:
 
     def writing(self) -> Writing:
         return Writing(Commits(4, 10, 0.5), Commits(2, 6, 0.1), 0, 3, 0, 90.0)
+
+    def alert_words(self, finding: Finding) -> AlertWords:
+        return words(finding)
 
     def problem(self) -> str:
         return self.trouble

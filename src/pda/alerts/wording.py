@@ -15,6 +15,7 @@ from pda.alerts.course import Step
 from pda.store.alerts import Finding, Kind, Sample
 from pda.texts import plain
 from pda.times import rfc3339
+from pda.web.ports import AlertWords
 
 _STATES = {"raised": "", "still": "still: ", "cleared": "over: "}
 _ADVICE: dict[Kind, str] = {
@@ -76,6 +77,12 @@ _TITLES: dict[Kind, Callable[[Finding], str]] = {
     "stopped": lambda _: "pda stops",
     "test": lambda _: "test of alerts",
 }
+
+
+def words(finding: Finding) -> AlertWords:
+    """The same for a page, which shows the evidence itself."""
+    measure = " ".join(_measure(finding)).removeprefix("Now:   ")
+    return AlertWords(title(finding), measure, _ADVICE[finding.kind])
 
 
 def mail(steps: Sequence[Step], host: str) -> Mail:

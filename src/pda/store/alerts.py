@@ -148,6 +148,16 @@ def open_alerts(connection: Connection) -> list[Alert]:
     return [_alert(row) for row in connection.execute(sql).fetchall()]
 
 
+def in_force(connection: Connection, client: str | None = None, limit: int = 20) -> list[Alert]:
+    """The latest of those that are not cleared, or of those about one client."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM alert WHERE cleared_at = 0"
+        " AND (?1 IS NULL OR (about = 'client' AND name = ?1)) ORDER BY raised_at DESC LIMIT ?2",
+        (client, limit),
+    ).fetchall()
+    return [_alert(row) for row in rows]
+
+
 def alerts(connection: Connection, client: str | None = None, limit: int = 100) -> list[Alert]:
     """The open ones and then the others, latest first; or those about one client."""
     rows = connection.execute(

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from pda.maillog.events import Failure, Verdict
+from pda.store.alerts import Finding
 from pda.store.audit import Author
 from pda.store.database import Connection
 from pda.store.edits import Edit, T
@@ -205,6 +206,17 @@ class Writing:
     """The oldest is removed where the database is larger; 0: nothing for that."""
 
 
+class AlertWords(msgspec.Struct, frozen=True):
+    """What is told of an alert."""
+
+    title: str
+    """What and where, in a few words."""
+    measure: str
+    """How much, against what is usual; may be empty."""
+    advice: str
+    """What to do."""
+
+
 class Service(Protocol):
     """The running service, as the web sees it; every method but the coroutines is quick."""
 
@@ -234,6 +246,13 @@ class Service(Protocol):
     def reception(self) -> Reception: ...
 
     def writing(self) -> Writing: ...
+
+    @property
+    def tells_alerts(self) -> bool:
+        """Whether anybody is to be told what is wrong; without, nothing is looked for."""
+
+    def alert_words(self, finding: Finding) -> AlertWords:
+        """What is told of what was found wrong."""
 
     def problem(self) -> str:
         """Why it cannot do its work now (disk full …), in a sentence; empty when all is well."""

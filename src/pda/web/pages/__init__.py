@@ -11,6 +11,7 @@
     message.py    the story of one message
     places.py     a recipient domain, a provider
     recipients.py one recipient
+    alerts.py alarms.py  what is wrong, and what was; alerts as pages show them
     system.py     the service itself, who may ask, who changed what
     counting.py sample.py  what pages ask of what was counted; the latest attempts, where nothing is
     missing.py    how complete the picture is, in sentences
@@ -27,6 +28,7 @@ from __future__ import annotations
 from quart.app import Quart
 
 from pda.web.asking import Asker
+from pda.web.pages.alerts import AlertsPage
 from pda.web.pages.bounces import BouncesPage
 from pda.web.pages.first import TestMessage
 from pda.web.pages.layout import Layout
@@ -52,6 +54,7 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     MessagePage(asker, layout).register(app)
     PlacesPage(asker, layout).register(app)
     RecipientsPage(site, asker, layout).register(app)
+    AlertsPage(site.service, asker, layout).register(app)
     SystemPage(site, asker, layout).register(app)
     BouncesPage(site, asker, layout).register(app)
     RejectsPage(asker, layout).register(app)

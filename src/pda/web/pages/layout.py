@@ -20,12 +20,14 @@ from quart import Response, g, render_template, request
 from quart.app import Quart
 
 from pda.store import queries
+from pda.store.alerts import Alert, in_force
 from pda.store.database import Connection
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Refused
 from pda.web.pages import charts, figures, wording
 from pda.web.pages import view as views
+from pda.web.pages.alarms import shown
 from pda.web.pages.outcomes import HATCHED, KIND_OF, KINDS, PROVIDERS
 from pda.web.pages.view import View
 from pda.web.ports import Service, Site
@@ -51,6 +53,7 @@ PLACES: Final = (
     Place("/bounces", "Bounces"),
     Place("/rules/workbench", "Workbench", whole=True),
     Place("/rejects", "Rejects"),
+    Place("/alerts", "Alerts"),
     Place("/system", "System", whole=True),
 )
 DROPS: Final = (
@@ -69,6 +72,8 @@ class Choices(msgspec.Struct, frozen=True):
 
     clients: list[str]
     hosts: list[str]
+    alerts: list[Alert]
+    """Those in force."""
 
 
 class Layout:
@@ -103,8 +108,9 @@ class Layout:
         """A page with filters."""
         choices = await self._asker.ask(choices_of, g.principal.client_id)
         g.view = view
-        shown = {facet.name for facet in what.get("facets", ())}
-        what["hidden"] = {k: v for k, v in what.get("kept", {}).items() if k not in shown}
+        facets = {facet.name for facet in what.get("facets", ())}
+        what["hidden"] = {k: v for k, v in what.get("kept", {}).items() if k not in facets}
+        what["in_force"] = [shown(self._service, one, view) for one in choices.alerts]
         text = await render_template(template, choices=choices, **what)
         return Response(text, content_type="text/html; charset=utf-8")
 
@@ -141,7 +147,7 @@ async def error_page(refused: Refused) -> Response:
 def choices_of(connection: Connection, client: str | None) -> Choices:
     """What there is to choose from; who sees one client has no choice of clients."""
     clients = queries.clients(connection) if client is None else []
-    return Choices(clients, queries.hosts(connection))
+    return Choices(clients, queries.hosts(connection), in_force(connection, client))
 
 
 def _here() -> str:
