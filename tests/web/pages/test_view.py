@@ -76,6 +76,19 @@ def test_a_link_is_read_as_the_view_it_came_of(client: str, host: str) -> None:
     assert again == one
 
 
+@pytest.mark.parametrize(
+    ("minutes", "step"), [(1, 1), (48, 1), (60, 2), (61, 2), (180, 5), (240, 5), (360, 10)]
+)
+def test_short_ranges_are_told_to_the_minute(minutes: int, step: int) -> None:
+    one = View(since=NOW - minutes * MINUTE, until=NOW)
+    assert one.step(MINUTE) == step * MINUTE
+    assert one.step(HOUR) == HOUR
+
+
+def test_longer_ones_are_not() -> None:
+    assert View(since=NOW - 6 * HOUR - 1, until=NOW).step(MINUTE) == HOUR
+
+
 def test_nothing_is_asked_for_without_parameters() -> None:
     assert link("/a", {"b": None}) == "/a"
 

@@ -14,6 +14,7 @@ from pda.store.migrations import (
     counts,
     feed,
     first,
+    late,
     outgoing,
     providers,
     rejects,
@@ -37,4 +38,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     rejects.migrate,
     seeking.migrate,
     alerts.migrate,
+    late.migrate,
 ]

@@ -8,6 +8,7 @@ only gets that client's id into the `Filter`, and with it into the SQL.
 - `pages`: attempts, outcomes, messages, some at a time; `lists`: all of them
 - `story`: all about one message
 - `stats`: counts, rates and delays over time, answered from what is counted as it is written
+- `short`: the same of a short time, from its rows
 - `overview`: how much is stored, of whom
 """
 
@@ -33,6 +34,8 @@ from pda.store.queries.pages import (
     outcomes_page,
 )
 from pda.store.queries.rows import AttemptRow, MessageRow, OutcomeRow
+from pda.store.queries.short import Rows
+from pda.store.queries.short import read as short
 from pda.store.queries.stats import (
     Counts,
     Delays,
@@ -66,6 +69,7 @@ __all__ = [
     "Percentiles",
     "Point",
     "RecipientStory",
+    "Rows",
     "Scope",
     "StateCount",
     "StatsError",
@@ -89,6 +93,7 @@ __all__ = [
     "outcomes_page",
     "recipients",
     "series",
+    "short",
     "states",
     "story",
     "top",

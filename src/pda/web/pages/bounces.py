@@ -31,6 +31,7 @@ class Bounces(msgspec.Struct, frozen=True):
 
     categories: Chart
     reasons: list[Share]
+    is_fine: bool
 
 
 class BouncesPage:
@@ -62,4 +63,5 @@ def bounces_of(connection: Connection, view: View) -> Bounces:
     return Bounces(
         figures.groups_chart("categories", "Failed attempts by category", points, counting.days),
         counting.reasons(_REASONS),
+        counting.is_fine,
     )

@@ -43,6 +43,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
     is_empty: bool
     """Whether nothing was ever stored."""
+    is_fine: bool
+    """Whether all of it is of the very range, not of whole hours or days."""
     now: Counts
     before: Counts
     weight: float
@@ -108,6 +110,7 @@ def overview_of(connection: Connection, view: View) -> Overview:
     time_of_delays, delays, delay = counting.delays()
     return Overview(
         is_empty=not points and queries.oldest(connection, view.client) is None,
+        is_fine=counting.is_fine,
         now=figures.total(points),
         before=figures.total(counting.series(counting.time.before())),
         weight=counting.time.weight(),

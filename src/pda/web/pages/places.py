@@ -1,7 +1,7 @@
 """Where mail goes: one recipient domain, or one provider.
 
 Owns what is shown of a place: attempts over time by what it said, why it refused, how long it took.
-Domains are counted by day, so a domain's bars are days.
+Domains are counted by day, so a domain's bars are days but for a short time.
 """
 
 from __future__ import annotations
@@ -75,6 +75,8 @@ def domain_of(connection: Connection, view: View, name: str) -> Place:
     """What there is to show of a domain."""
     counting = Counting(connection, view, domain=name)
     wanted = Filter(client=view.client, domain=name, since=view.since, until=view.until)
+    if counting.is_fine:
+        return _counted(connection, counting, wanted)
     return _place(connection, counting, wanted, sample=sample(connection, wanted))
 
 
@@ -84,6 +86,11 @@ def provider_of(connection: Connection, view: View, name: str) -> Place:
     wanted = Filter(
         client=view.client, host=view.host, provider=name, since=view.since, until=view.until
     )
+    return _counted(connection, counting, wanted)
+
+
+def _counted(connection: Connection, counting: Counting, wanted: Filter) -> Place:
+    """With reasons and delays of all that is counted."""
     time, delays, delay = counting.delays()
     return _place(
         connection,

@@ -19,7 +19,7 @@ from pda.web.asking import Asker
 from pda.web.pages import figures
 from pda.web.pages.charts import Chart, Series
 from pda.web.pages.layout import Layout
-from pda.web.pages.view import View
+from pda.web.pages.view import HOUR, MINUTE, View
 
 _MOST: Final = 5000
 _SHOWN: Final = 50
@@ -66,7 +66,7 @@ class RejectsPage:
 
 def rejects_of(connection: Connection, view: View) -> Rejects:
     """What there is to show."""
-    time = figures.period(view)
+    time = figures.period(view, MINUTE if view.is_short else HOUR)
     wanted = RejectFilter(client=view.client, host=view.host, since=time.since, until=view.until)
     page = rejects.page(connection, wanted, "", _MOST)
     counts = Counter((row.at - time.since) // time.step for row in page.rows)

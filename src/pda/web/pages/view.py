@@ -28,9 +28,13 @@ _ZONE: Final = re.compile(r"([zZ]|[+-]\d\d:?\d\d|^\d{9,15}|^\d{4}-\d\d-\d\d)$")
 """What needs no zone of its own; a field for a time sends none, and means UTC."""
 _LEAST: Final = MINUTE
 _MOST: Final = 3660 * DAY
-_STEPS: Final = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, DAY, 7 * DAY)
+SHORT: Final = 6 * HOUR
+"""Up to so long a range is shown to the minute."""
+_FINE_STEPS: Final = (MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE)
+_STEPS: Final = (HOUR, 3 * HOUR, 6 * HOUR, DAY, 7 * DAY)
+_FINE_BUCKETS: Final = 48
 _BUCKETS: Final = 90
-"""At most so many bars stand side by side."""
+"""At most so many bars stand side by side; of a short range fewer, as there is less in each."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +64,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     def step(self, finest: int = MINUTE) -> int:
         """Length of a bar: round, not finer than `finest`, and not too many of them."""
+        if finest < HOUR and self.is_short:
+            return next(s for s in _FINE_STEPS if self.length <= s * _FINE_BUCKETS)
         fitting = (s for s in _STEPS if s >= finest and self.length <= s * _BUCKETS)
         return next(fitting, _STEPS[-1])
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it may be shown to the minute."""
+        return self.length <= SHORT
 
     def parameters(self) -> dict[str, str]:
         """As they stand in a URL."""
