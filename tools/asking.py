@@ -146,7 +146,7 @@ def _questions(c: Connection) -> Iterator[tuple[str, float, Callable[[], object]
         ),
     )
     yield "text of addresses", 300, lambda: outcomes(c, Filter(text=some().recipient[:6]))
-    yield "text that is nowhere", 1100, lambda: outcomes(c, Filter(text="zqxzqx"))
+    yield "text that is nowhere", 300, lambda: outcomes(c, Filter(text="zqxzqx"))
     yield "by hour, 30 days", 50, lambda: queries.series(c, Scope(**days(30)), "hour")
     yield "by provider, 30 days", 50, lambda: queries.top(c, Scope(**days(30)), "provider")
     yield "by category, 30 days", 50, lambda: queries.top(c, Scope(**days(30)), "category")

@@ -86,12 +86,12 @@ class Housekeeping:
     async def once(self, ask: Asks, now: int) -> None:
         """All that is to be done at this moment (µs since the epoch)."""
         await self.erase(ask, now)
-        before = self.kept.removed
+        removed = 0
         if self.settings.days:
-            await self._remove_older(now - int(self.settings.days * _DAY))
+            removed += await self._remove_older(now - int(self.settings.days * _DAY))
         if self.settings.max_bytes:
-            await self._fit(now)
-        if self.kept.removed > before:
+            removed += await self._fit(now)
+        if removed:
             await self._remove_orphans(ask)
         while await self._do(partial(retention.give_back, pages=_PAGES)):
             pass
@@ -106,27 +106,33 @@ class Housekeeping:
             await self._ingest.exclusively(self._writer.begin_anew)
             log.info("an address was erased; its pseudonym stays")
 
-    async def _remove_older(self, horizon: int) -> None:
+    async def _remove_older(self, horizon: int) -> int:
+        """How many rows went, whatever they are of."""
+        removed = 0
         while gone := await self._ingest.exclusively(partial(self._removed, horizon)):
-            self.kept.removed += gone
+            removed += gone
+        return removed
 
     def _removed(self, horizon: int) -> int:
         """Within one turn, so that nobody remembers what is not stored any more."""
         remove = partial(retention.remove_older, horizon=horizon, entries=_ENTRIES)
         gone = self._writer.do(remove)
-        self._writer.forget(gone)
+        self._writer.forget(gone.entries)
+        self.kept.removed += len(gone.entries)
         self.kept.horizon = self._writer.removal.horizon
-        return len(gone)
+        return len(gone.entries) + gone.others
 
-    async def _fit(self, now: int) -> None:
-        """Removes the oldest entries until the rest has room enough."""
+    async def _fit(self, now: int) -> int:
+        """Removes what is oldest until the rest has room enough; how many rows."""
+        removed = 0
         while await self._do(retention.octets_used) > self.settings.max_bytes:
             oldest = await self._do(retention.oldest) or now
             if max(oldest, self._writer.removal.horizon) >= now:
                 log.error("[retention] max_bytes is less than the database needs for today")
-                return
+                break
             horizon = max(oldest, self._writer.removal.horizon) + _STEP
-            await self._remove_older(min(horizon, now))
+            removed += await self._remove_older(min(horizon, now))
+        return removed
 
     async def _remove_orphans(self, ask: Asks) -> None:
         if trio.current_time() < self._orphans_at:

@@ -162,7 +162,7 @@ def test_what_is_removed_for_its_age_goes_on_being_counted(tmp_path: Path) -> No
         message(deliveries=[attempt()]) + message(later, deliveries=[attempt(queue_id=later)])
     )
     before = counted(store.connection)
-    assert len(retention.remove_older(store.connection, NOW, 10)) == 1
+    assert len(retention.remove_older(store.connection, NOW, 10).entries) == 1
     now = counted(store.connection)
     assert {table: [row for row in rows if row[0] != GONE] for table, rows in now.items()} == before
     with store.reading() as connection:

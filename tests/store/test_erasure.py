@@ -11,7 +11,7 @@ import pytest
 from pda.maillog.correlate import gather
 from pda.maillog.events import refused_told
 from pda.maillog.pipeline import Pipeline
-from pda.store import erasure, queries
+from pda.store import address_blocks, erasure, queries
 from pda.store.database import Connection
 from pda.store.edits import NotThereError
 from pda.store.erasure import EraseAddress
@@ -47,9 +47,9 @@ LINES = [
 
 
 def everything(connection: Connection) -> Iterator[str]:
-    """Every value of every row of every table, facts unpacked."""
+    """Every value of every row of every table, facts unpacked; blocks are asked by `naming`."""
     facts = PackedFacts()
-    named = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'address_block'"
     for (table,) in connection.execute(named).fetchall():
         columns = [
             str(row[1]) for row in connection.execute(f'PRAGMA table_info("{table!s}")').fetchall()
@@ -63,7 +63,13 @@ def everything(connection: Connection) -> Iterator[str]:
 
 def naming(store: Store, *words: str) -> list[str]:
     """Where one of these words stands, in whatever case."""
-    return [
+    address_blocks.prepare(store.connection)
+    found = [
+        f"address_block: {row}"
+        for word in words
+        for row in store.connection.execute(address_blocks.FIND, (0, 2**40, word, word)).fetchall()
+    ]
+    return found + [
         one for one in everything(store.connection) if any(word in one.lower() for word in words)
     ]
 
@@ -213,6 +219,29 @@ def test_the_stored_row_of_a_later_outcome_is_the_one_that_stays(store: Store) -
     with store.reading() as reading:
         (row,) = queries.outcomes(reading, Filter(recipient=pseudonym))
     assert (row.state, row.attempts) == ("finally-ok", 2)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 9])
+def test_what_is_delivered_meanwhile_is_no_evidence(store: Store, steps: int) -> None:
+    """Evidence against the address, under whichever name, goes with the failure that it is of."""
+    bounced = "SELECT recipient, entry_id FROM bounced"
+    assert len(store.connection.execute(bounced).fetchall()) == 1
+    store.make(EraseAddress(ANN))
+    for _ in range(steps):
+        erasure.step(store.connection, 1)
+    store.add([attempt(to=ANN, at="2026-03-10T11:00:01.500000+00:00", delay="3600")])
+    while erasure.step(store.connection, 1):
+        pass
+    with store.reading() as reading:
+        found = erasure.search(reading)
+    erasure.finish(store.connection, found, NOW)
+    assert store.connection.execute(bounced).fetchall() == []
+
+
+def test_evidence_stays_under_the_pseudonym(store: Store) -> None:
+    pseudonym = erase(store, ANN)
+    rows = store.connection.execute("SELECT recipient, entry_id FROM bounced").fetchall()
+    assert rows == [(pseudonym, 1)]
 
 
 def test_what_is_no_address(store: Store) -> None:

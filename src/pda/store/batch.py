@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pda.store import bounced, imports, rejects
+from pda.store import address_blocks, bounced, imports, rejects
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
 
@@ -65,6 +65,8 @@ class Batch(msgspec.Struct):
     outcomes: dict[tuple[int, str], Row | None] = {}
     """None: the row has to go."""
     terms: list[tuple[int, int, int]] = []
+    addresses: list[Row] = []
+    """Blocks of them, see `address_blocks`."""
     evidence: dict[tuple[str, int], Row] = {}
     """By recipient and entry: outcomes that say something about the address."""
     no_evidence: list[tuple[str, int]] = []
@@ -108,6 +110,7 @@ def execute(connection: Connection, batch: Batch) -> None:
     many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", gone_outcomes)
     many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
     many(_PUT_TERM, sorted(batch.terms))
+    many(address_blocks.PUT, batch.addresses)
     many(_PUT_WITHDRAWN, batch.withdrawn)
     many(rejects.PUT, sorted(batch.rejects))
     many(bounced.REMOVE, sorted(batch.no_evidence))

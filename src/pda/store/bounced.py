@@ -31,11 +31,13 @@ CREATE TABLE bounced (
 )
 _FINAL = frozenset([State.HARD_BOUNCE, State.SOFT_BOUNCE, State.EXPIRED])
 _ABOUT = frozenset(ABOUT_ADDRESS)
-_RECOMPUTE = f"""
-INSERT INTO bounced
+_ALL = 2**62
+_FILL = f"""
+INSERT OR REPLACE INTO bounced
 SELECT o.recipient, o.entry_id, e.client_id, o.last_at, o.state = {State.HARD_BOUNCE:d}, v.id
 FROM outcome o JOIN verdict v ON v.id = o.verdict_id JOIN entry e ON e.id = o.entry_id
-WHERE o.state IN ({", ".join(f"{state:d}" for state in _FINAL)})
+WHERE o.entry_id > ? AND o.entry_id <= ?
+    AND o.state IN ({", ".join(f"{state:d}" for state in _FINAL)})
     AND v.category IN ({", ".join(f"'{category}'" for category in ABOUT_ADDRESS)})
 """
 LAST_FAILURE = """
@@ -66,4 +68,9 @@ def row(key: tuple[str, int], client_id: int, outcome: Outcome, verdict_id: int)
 def recompute(connection: Connection) -> None:
     """The table, anew from the outcomes, in the transaction that is open."""
     connection.execute("DELETE FROM bounced")
-    connection.execute(_RECOMPUTE)
+    fill(connection, 0, _ALL)
+
+
+def fill(connection: Connection, after: int, to: int) -> None:
+    """Puts in what the outcomes of these queue entries say."""
+    connection.execute(_FILL, (after, to))

@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias, cast
 from pysqlcipher3 import dbapi2
 
 APPLICATION_ID = 0x70646132  # "pda2": the first form of the tables was never released
-SCHEMA = 12
+SCHEMA = 13
 """The number of migrations in `schema`, which takes a reader too long to load."""
 KEY_BYTES = 32
 # 8 KiB pages are a fifth faster in bulk than SQLCipher's 4 KiB. Part of the file's format.
@@ -56,7 +56,7 @@ class Connection(Protocol):
     def execute(self, sql: str, values: Sequence[Value] = ..., /) -> Cursor: ...
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]], /) -> Cursor: ...
     def create_function(
-        self, name: str, arguments: int, function: Callable[[bytes, bytes], bytearray], /
+        self, name: str, arguments: int, function: Callable[..., Value], /
     ) -> None: ...
     def interrupt(self) -> None: ...
     def close(self) -> None: ...

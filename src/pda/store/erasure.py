@@ -15,6 +15,7 @@ import msgspec
 
 from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
+from pda.store import address_blocks, bounced
 from pda.store.audit import Deed
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
@@ -26,7 +27,7 @@ from pda.store.terms import PIECE_BITS, Kind, term
 
 _OF_ENTRIES = {"entry": "id", "attempt": "entry_id", "outcome": "entry_id"}
 """Tables that are walked over by queue entry; all others are searched whole."""
-_OWN = frozenset(["erased", "erasure_secret", "term", "import", "sqlite_sequence"])
+_OWN = frozenset(["erased", "erasure_secret", "term", "address_block", "import", "sqlite_sequence"])
 
 
 class Erasure(msgspec.Struct, frozen=True):
@@ -171,7 +172,7 @@ class _Walk:
         self._known = pseudonyms(connection)
         self._facts = PackedFacts()
         self._like = _like(address)
-        self._word = _word(address).encode()
+        self._word = _word(address)
 
     def named(self, after: int, to: int) -> list[int]:
         """Those of these entries whose rows, besides their facts, may name the address."""
@@ -189,14 +190,26 @@ class _Walk:
     def entries(self, after: int, to: int) -> int:
         """Those with these numbers; how many rows named the address."""
         count = self._rewrite_facts(after, to)
+        self._remove_evidence(after, to)
         self._rewrite_terms(after, to)
         self._rewrite_replies(after, to)
+        address_blocks.rewrite(self._connection, (after + 1, to), self._named, self._word)
         for table, column in _OF_ENTRIES.items():
             shape = _shape(self._connection, table)
             where, values = _alike(shape.texts, self._like)
             where = f"{column} > ? AND {column} <= ? AND ({where})"
             count += _rewrite(self._connection, shape, self._known, where, (after, to, *values))
+        bounced.fill(self._connection, after, to)
         return count
+
+    def _remove_evidence(self, after: int, to: int) -> None:
+        """It follows from the outcomes as they are afterwards: what was delivered is none."""
+        rows = self._connection.execute(
+            "SELECT recipient, entry_id FROM outcome WHERE entry_id > ? AND entry_id <= ?"
+            " AND recipient LIKE ? ESCAPE '\\'",
+            (after, to, self._like),
+        ).fetchall()
+        self._connection.executemany(bounced.REMOVE, rows)
 
     def _rewrite_facts(self, after: int, to: int) -> int:
         rows = self._connection.execute(
@@ -205,13 +218,16 @@ class _Walk:
         changed: list[Row] = []
         for number, octets in rows:
             facts = self._facts.unpack(octets)
-            if self._word not in facts.lower():
+            if self._word.encode() not in facts.lower():
                 continue
             now = self._known.facts(facts)
             if now is not None:
                 changed.append((bytearray(self._facts.pack(pack_facts(now))), number))
         self._connection.executemany("UPDATE entry SET facts = ? WHERE id = ?", changed)
         return len(changed)
+
+    def _named(self, before: list[address_blocks.Named]) -> list[address_blocks.Named]:
+        return [(number, self._known.text(address)) for number, address in before]
 
     def _rewrite_terms(self, after: int, to: int) -> None:
         """What the entries are found by: before their rows are rewritten."""

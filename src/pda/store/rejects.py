@@ -60,7 +60,7 @@ class RejectRows:
 
     def forget_texts(self) -> dict[str, int]:
         """From now on no number of a text up to these is given any more."""
-        return {"reject_reply": self._replies.forget()}
+        return {"reject_reply": self._replies.forget(), "reject_manner": self._manners.forget()}
 
     def rows(self, refused: Iterable[Refusal], client_of: ClientOf, new: NewNames) -> list[Row]:
         """Their rows."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pda.maillog.events import EntryKey
-from pda.store import bounced
+from pda.store import address_blocks, bounced
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
 from pda.store.names import number_of
@@ -29,11 +29,20 @@ WHERE e.removed_at < ?1 AND e.expired_at < ?1
 LIMIT ?2
 """
 _OLDEST = """
-SELECT min(born) FROM (
-    SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS born FROM client c)
+SELECT min(at) FROM (
+    SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS at FROM client c
+    UNION ALL SELECT min(at) FROM reject)
 """
 TIMED = {"reject": ("at", "at, digest"), "withdrawn": ("born", "change")}
 """Tables of what belongs to no queue entry: the column that says when it was, and the key."""
+
+
+class Removed(NamedTuple):
+    """What a step of the removal took away."""
+
+    entries: list[EntryKey]
+    others: int
+    """Rows of what belongs to no queue entry."""
 
 
 class Orphans(NamedTuple):
@@ -50,13 +59,13 @@ def octets_used(connection: Connection) -> int:
 
 
 def oldest(connection: Connection) -> int | None:
-    """When the oldest queue entry was born."""
+    """When the oldest queue entry was born, or something refused, whichever is older."""
     row = connection.execute(_OLDEST).fetchone()
     return None if row is None or row[0] is None else number_of(row[0])
 
 
-def remove_older(connection: Connection, horizon: int, entries: int) -> list[EntryKey]:
-    """Removes up to so many entries of which nothing was heard since; which ones.
+def remove_older(connection: Connection, horizon: int, entries: int) -> Removed:
+    """Removes up to so many entries of which nothing was heard since, and of other rows each.
 
     Lines before the horizon are refused from then on. A transaction of its own.
     """
@@ -65,8 +74,8 @@ def remove_older(connection: Connection, horizon: int, entries: int) -> list[Ent
         rows = connection.execute(_OLD, (horizon, entries)).fetchall()
         Counting(connection).leave([number_of(row[0]) for row in rows])
         _remove(connection, rows)
-        _remove_timed(connection, horizon, entries)
-    return [(str(host), str(queue_id)) for _, host, queue_id, *_ in rows]
+        others = _remove_timed(connection, horizon, entries)
+    return Removed([(str(host), str(queue_id)) for _, host, queue_id, *_ in rows], others)
 
 
 def _remove(connection: Connection, rows: Sequence[Row]) -> None:
@@ -88,6 +97,7 @@ def _remove(connection: Connection, rows: Sequence[Row]) -> None:
         "DELETE FROM term WHERE piece = ? AND hash = ? AND entry_id = ?", sorted(terms)
     )
     connection.executemany(bounced.REMOVE, outcomes)
+    address_blocks.drop(connection, numbers)
     for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
         connection.execute(f"DELETE FROM {table} WHERE {column} IN {named}")
 
@@ -103,13 +113,17 @@ def _terms(
         yield number >> PIECE_BITS, hashed, number
 
 
-def _remove_timed(connection: Connection, horizon: int, rows: int) -> None:
+def _remove_timed(connection: Connection, horizon: int, rows: int) -> int:
+    """How many went."""
+    count = 0
     for table, (column, key) in TIMED.items():
         connection.execute(
             f"DELETE FROM {table} WHERE ({key}) IN"
             f" (SELECT {key} FROM {table} WHERE {column} < ? LIMIT ?)",
             (horizon, rows),
         )
+        count += number_of(connection.execute("SELECT changes()").fetchall()[0][0])
+    return count
 
 
 def find_orphans(connection: Connection, given: Mapping[str, int]) -> list[Orphans]:
@@ -118,8 +132,9 @@ def find_orphans(connection: Connection, given: Mapping[str, int]) -> list[Orpha
     On a reading connection: the whole table of attempts is read, in short transactions.
     """
     used: dict[str, set[Value]] = {name: set() for name in given}
-    replies = connection.execute("SELECT DISTINCT reply_id FROM reject").fetchall()
-    used["reject_reply"] = {reply for (reply,) in replies}
+    for table in ("reply", "manner"):
+        rows = connection.execute(f"SELECT DISTINCT {table}_id FROM reject").fetchall()
+        used[f"reject_{table}"] = {number for (number,) in rows}
     last = number_of(connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchall()[0][0])
     for begin in range(0, last + 1, 20_000):
         rows = connection.execute(

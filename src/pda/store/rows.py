@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pda.maillog.events import Attempt, Change, Life, Outcome, Summary, Verdict
 from pda.maillog.providers import provider_of
 from pda.store import bounced
+from pda.store.address_blocks import AddressBlocks, Named
 from pda.store.batch import Batch
 from pda.store.database import Connection, Row
 from pda.store.facts import PackedFacts
@@ -29,6 +30,7 @@ class Rows:
         self.clients = Names("client", connection)
         self.verdicts = Verdicts(connection)
         self.facts = PackedFacts()
+        self.addresses = AddressBlocks(connection)
         self._relays = Texts("relay", connection, lambda relay: (provider_of(relay),))
         self._reasons = Texts("reason", connection)
         self.last_entry = _number(connection, "SELECT max(id) FROM entry")
@@ -51,6 +53,7 @@ class Rows:
             if change.summary:
                 entries[id(change.life)] = change.life
         batch.entries = [self._entry(batch, life) for life in entries.values()]
+        batch.addresses = self.addresses.rows(_named(changes))
         batch.last_change = self.last_change
         return batch
 
@@ -202,6 +205,20 @@ def _terms(change: Change) -> Iterator[tuple[int, int, int]]:
         terms = terms_of(summary if change.named and summary else _NAMELESS, change.recipients)
     for term in terms:
         yield number >> PIECE_BITS, term, number
+
+
+def _named(changes: Iterable[Change]) -> Iterator[Named]:
+    """The addresses that entries have from now on."""
+    for change in changes:
+        number, summary = change.life.entry_id, change.life.summary
+        if change.summary and summary and summary.sender:
+            yield number, summary.sender
+        for recipient in change.recipients:
+            if recipient:
+                yield number, recipient
+        for recipient, outcome in change.outcomes:
+            if outcome.recipient != recipient:
+                yield number, outcome.recipient
 
 
 def _number(connection: Connection, query: str) -> int:

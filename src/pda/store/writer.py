@@ -198,6 +198,7 @@ class Writer:
         """Forgets queue entries that are not stored any more."""
         self.removal.refresh()
         self._correlator.forget(entries)
+        self._rows.addresses.close()
 
     def forget_texts(self) -> dict[str, int]:
         """From now on no number of a text up to these, by table, is given any more."""

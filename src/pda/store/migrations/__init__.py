@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pda.store.migrations import (
     access,
+    address_blocks,
     alerts,
     counts,
     feed,
@@ -39,4 +40,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     seeking.migrate,
     alerts.migrate,
     late.migrate,
+    address_blocks.migrate,
 ]

@@ -54,7 +54,7 @@ def _all(
     more: Sequence[Condition] = (),
 ) -> list[AnyRow]:
     last = connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchall()[0][0]
-    some = within(sources_of(listing.kind, wanted), 0, number_of(last))
+    some = within(sources_of(connection, listing.kind, wanted), 0, number_of(last))
     found = [some, *conditions(listing.kind, wanted), *more]
     sql, values = where(found)
     limit = "" if wanted.limit is None else f" LIMIT {wanted.limit:d}"

@@ -105,7 +105,7 @@ class _Reading(Generic[AnyRow]):
         self._listing: Listing[AnyRow] = listing
         self._down = newest_first
         self._wanted = wanted
-        self._sources = sources_of(listing.kind, wanted)
+        self._sources = sources_of(connection, listing.kind, wanted)
         self._conditions = where(conditions(listing.kind, wanted))
 
     def page(self, after: str, limit: int, bounds: Bounds) -> Page[AnyRow]:

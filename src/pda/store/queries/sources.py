@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from pda.maillog.events import State, address_key
+from pda.store import address_blocks
 from pda.store.database import Connection, Value
 from pda.store.queries.filters import Condition, Filter, Kind, message_ids
 from pda.store.stretches import STRETCH_BITS
@@ -69,8 +70,10 @@ WHERE id BETWEEN ? AND ? AND client_id = (SELECT id FROM client WHERE name = ?)
 """
 
 
-def sources_of(kind: Kind, wanted: Filter) -> list[Source]:
-    """All that there are for a filter, the narrowest first."""
+def sources_of(connection: Connection, kind: Kind, wanted: Filter) -> list[Source]:
+    """All that there are for a filter, the narrowest first; for this connection to ask."""
+    if wanted.text is not None:
+        address_blocks.prepare(connection)
     return list(_sources(kind, wanted))
 
 
@@ -89,6 +92,8 @@ def _sources(kind: Kind, wanted: Filter) -> Iterator[Source]:
     yield from _failed(kind, wanted)
     if wanted.state is not None and wanted.state not in _DENSE:
         yield Source(_STATE, [int(wanted.state)], 8 * _FEW)
+    if wanted.text is not None:
+        yield Source(address_blocks.FIND, [wanted.text, wanted.text], 4 * _FEW)
     if wanted.domain is not None:
         found = term("domain", address_key(f"@{wanted.domain}")[1:])
         yield _of_terms(found, found, 8 * _FEW)

@@ -1,0 +1,298 @@
+"""Part of an address → the queue entries that have it: all addresses, packed in blocks.
+
+Owns the table `address_block`: senders and recipients of some queue entries, in lower case, in the
+order in which they became known. A block is looked through as a whole, so that all of them take a
+fraction of a second. It may name an entry that has gone, and has every address that an entry has:
+whoever searches compares the entry itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+import msgspec
+import zstandard
+
+from pda.store.database import Connection, Row, Value
+from pda.store.names import number_of
+
+TABLES: Final = (
+    """
+CREATE TABLE address_block (
+    number INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    addresses BLOB NOT NULL, entries BLOB NOT NULL
+)
+""",
+    "CREATE INDEX address_block_last ON address_block (last, first)",
+)
+PUT: Final = "INSERT OR REPLACE INTO address_block VALUES (?, ?, ?, ?, ?)"
+
+_PIECE_BITS: Final = 16
+"""The entries of a block are of one piece of 65,536: one that comes late makes none wide."""
+_MOST: Final = (1 << _PIECE_BITS) - 1
+_FULL: Final = 1024
+"""Addresses of a block that is added to no more."""
+_MOST_OPEN: Final = 16
+_OVERLAPPING: Final = f"""
+address_block b INDEXED BY address_block_last
+    ON b.last BETWEEN span.low AND span.high + {_MOST} AND b.first <= span.high
+"""
+FIND: Final = f"""
+WITH span (low, high) AS (SELECT ?, ?)
+SELECT n.value FROM span CROSS JOIN {_OVERLAPPING}
+    CROSS JOIN json_each(entries_addressed(b.last, b.addresses, b.entries, ?)) n
+WHERE may_have_address(b.addresses, ?) AND n.value BETWEEN span.low AND span.high
+"""
+"""Entries from one number to another with a text, given twice, in an address; see `prepare`."""
+_SOME: Final = f"""
+WITH span (low, high) AS (SELECT ?, ?)
+SELECT b.number, b.last, b.addresses, b.entries FROM span CROSS JOIN {_OVERLAPPING}
+"""
+_STORED: Final = """
+SELECT entry_id, recipient FROM outcome WHERE entry_id > ?1 AND entry_id <= ?2
+UNION ALL SELECT entry_id, address FROM outcome
+    WHERE entry_id > ?1 AND entry_id <= ?2 AND address IS NOT NULL
+UNION ALL SELECT id, sender FROM entry WHERE id > ?1 AND id <= ?2 AND sender IS NOT NULL
+ORDER BY 1
+"""
+_AT_A_TIME: Final = 1000
+_MOST_OCTETS: Final = 64 * 1024 * 1024
+
+# A domain, and the local parts that it has, each with its end: so a domain stands there once.
+_DOMAIN, _LOCALS, _END = "\x01", "\x00", "\n"
+_MARKS: Final = (_DOMAIN, _LOCALS, _END)
+_NO_MARKS: Final = {ord(mark): " " for mark in _MARKS}
+_BEGIN: Final = _DOMAIN.encode()
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(list[list[int]]).decode
+
+Named: TypeAlias = tuple[int, str]
+"""The number of a queue entry, and an address that it has."""
+
+
+class AddressBlocks:
+    """Makes the rows of one database."""
+
+    def __init__(self, connection: Connection) -> None:
+        row = connection.execute("SELECT max(number) FROM address_block").fetchone()
+        self._last = number_of(row[0] or 0) if row else 0
+        self._packing = _Packing()
+        self._open: dict[int, _Block] = {}
+        """By piece."""
+
+    def rows(self, named: Iterable[Named]) -> list[Row]:
+        """The blocks with these addresses, in the place of what they were before."""
+        changed: dict[int, _Block] = {}
+        for piece, some in _by_piece(named).items():
+            block = changed[piece] = self._block(piece)
+            block.add(some)
+            if block.size >= _FULL:
+                del self._open[piece]
+        return [block.row(self._packing) for block in changed.values()]
+
+    def close(self) -> None:
+        """What comes goes into new blocks: others have changed those that there are."""
+        self._open.clear()
+
+    def _block(self, piece: int) -> _Block:
+        """The one that is added to."""
+        if piece not in self._open:
+            if len(self._open) >= _MOST_OPEN:
+                del self._open[next(iter(self._open))]
+            self._last += 1
+            self._open[piece] = _Block(self._last, piece)
+        return self._open[piece]
+
+
+def recompute(connection: Connection) -> None:
+    """The table, anew from the rows, in the transaction that is open."""
+    connection.execute("DELETE FROM address_block")
+    blocks = AddressBlocks(connection)
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchone() or (0,)
+    for begin in range(0, number_of(last), _AT_A_TIME):
+        rows = connection.execute(_STORED, (begin, begin + _AT_A_TIME)).fetchall()
+        named = [(number_of(number), str(address)) for number, address in rows if address]
+        connection.executemany(PUT, blocks.rows(named))
+
+
+def rewrite(
+    connection: Connection,
+    between: tuple[int, int],
+    change: Callable[[list[Named]], list[Named]],
+    word: str = "",
+) -> None:
+    """Changes the blocks of these entries, from one to another, that have a word (lower case)."""
+    packing = prepare(connection)
+    rows = connection.execute(
+        f"{_SOME} WHERE may_have_address(b.addresses, ?)", (*between, word)
+    ).fetchall()
+    for number, last, addresses, entries in rows:
+        block = _Block(number_of(number), number_of(last) >> _PIECE_BITS)
+        before = list(block.named(packing.unpack(addresses), packing.unpack(entries)))
+        now = change(before)
+        if now == before:
+            continue
+        connection.execute("DELETE FROM address_block WHERE number = ?", (number,))
+        if now:
+            block.add(now)
+            connection.execute(PUT, block.row(packing))
+
+
+def drop(connection: Connection, entries: Iterable[int]) -> None:
+    """Removes queue entries from their blocks."""
+    gone = set(entries)
+    for stretch in sorted({number // _FULL for number in gone}):
+        some = range(stretch * _FULL, (stretch + 1) * _FULL)
+        rewrite(
+            connection,
+            (some[0], some[-1]),
+            lambda named: [one for one in named if one[0] not in gone],
+        )
+    # What was part of another entry is in none that goes.
+    connection.execute("DELETE FROM address_block WHERE last < (SELECT min(id) FROM entry)")
+
+
+class _Block:
+    """Addresses with their entries, which are of one piece."""
+
+    def __init__(self, number: int, piece: int) -> None:
+        self.number = number
+        self.size = 0
+        self._base = piece << _PIECE_BITS
+        self._first, self._last = self._base + _MOST, self._base
+        self._by_domain: dict[str, dict[str, list[int]]] = {}
+        """The entries by domain and local part, counted from the first one of the piece."""
+
+    def add(self, named: list[Named]) -> None:
+        by_domain, base = self._by_domain, self._base
+        for number, address in named:
+            local, _, domain = address.rpartition("@")
+            by_local = by_domain.get(domain)
+            if by_local is None:
+                by_local = by_domain[domain] = {}
+            entries = by_local.get(local)
+            if entries is None:
+                by_local[local] = [number - base]
+                self.size += 1
+            else:
+                entries.append(number - base)
+        numbers = [number for number, _ in named]
+        self._first, self._last = min(self._first, *numbers), max(self._last, *numbers)
+
+    def row(self, packing: _Packing) -> Row:
+        by_domain = self._by_domain
+        text = _text([(domain, list(by_local)) for domain, by_local in by_domain.items()])
+        octets = text.encode("utf-8", "surrogatepass").lower()
+        entries = _pack([some for by_local in by_domain.values() for some in by_local.values()])
+        return self.number, self._first, self._last, packing.pack(octets), packing.pack(entries)
+
+    def named(self, addresses: bytes, entries: bytes) -> Iterator[Named]:
+        """What a row of it has."""
+        for octets, numbers in zip(_addresses(addresses), _unpack(entries), strict=True):
+            address = octets.decode("utf-8", "surrogatepass")
+            for number in numbers:
+                yield self._base + number, address
+
+
+_Groups: TypeAlias = list[tuple[str, list[str]]]
+"""Domains with their local parts."""
+
+
+def _text(groups: _Groups) -> str:
+    """The form in which addresses are looked through."""
+    text = _joined(groups)
+    parts = sum(len(locals_) for _, locals_ in groups)
+    if tuple(map(text.count, _MARKS)) == (len(groups), len(groups), parts):
+        return text
+    return _joined([(_plain(domain), [_plain(one) for one in some]) for domain, some in groups])
+
+
+def _joined(groups: _Groups) -> str:
+    return "".join(f"{_DOMAIN}{domain}{_LOCALS}{_END.join([*some, ''])}" for domain, some in groups)
+
+
+def _plain(text: str) -> str:
+    return text.translate(_NO_MARKS)
+
+
+def _by_piece(named: Iterable[Named]) -> dict[int, list[Named]]:
+    """Most often all of it is of one."""
+    found: dict[int, list[Named]] = {}
+    for one in named:
+        found.setdefault(one[0] >> _PIECE_BITS, []).append(one)
+    return found
+
+
+def _addresses(text: bytes) -> Iterator[bytes]:
+    """One after the other; in front of one without domain stands an `@`."""
+    for group in text.split(_BEGIN)[1:]:
+        domain, _, some = group.partition(_LOCALS.encode())
+        for local in some.split(_END.encode())[:-1]:
+            yield local + b"@" + domain
+
+
+class _Packing:
+    """Not to be used by two threads at a time."""
+
+    def __init__(self) -> None:
+        self._pack = zstandard.ZstdCompressor().compress
+        self._unpack = zstandard.ZstdDecompressor().decompress
+
+    def pack(self, octets: bytes) -> bytearray:
+        return bytearray(self._pack(octets))
+
+    def unpack(self, octets: Value) -> bytes:
+        assert isinstance(octets, bytes)
+        return self._unpack(octets, max_output_size=_MOST_OCTETS)
+
+
+# --- in SQL ---------------------------------------------------------------------------------------
+
+
+def prepare(connection: Connection) -> _Packing:
+    """Lets a connection ask `FIND`."""
+    packing = _Packing()
+
+    def may_have_address(addresses: bytes, text: str) -> bool:
+        return _wanted(text).may_be_in(packing.unpack(addresses))
+
+    def entries_addressed(last: int, addresses: bytes, entries: bytes, text: str) -> str:
+        octets, base = _wanted(text).octets, last >> _PIECE_BITS << _PIECE_BITS
+        every = zip(
+            _addresses(packing.unpack(addresses)), _unpack(packing.unpack(entries)), strict=True
+        )
+        found = [base + number for one, some in every if octets in one for number in some]
+        return msgspec.json.encode(found).decode()
+
+    connection.create_function("may_have_address", 2, may_have_address)
+    connection.create_function("entries_addressed", 4, entries_addressed)
+    return packing
+
+
+class _Wanted:
+    """A text that is looked for, in any case (ASCII, as SQLite's `lower` has it)."""
+
+    def __init__(self, text: str) -> None:
+        self.octets = _plain(text).encode("utf-8", "surrogatepass").lower()
+        local, self._has_at, domain = self.octets.rpartition(b"@")
+        self._end_of_local = local + _END.encode()
+        self._begin_of_domain = _BEGIN + domain
+
+    def may_be_in(self, text: bytes) -> bool:
+        """Whether it is in what `_text` makes."""
+        return self.octets in text or (bool(self._has_at) and self._is_across(text))
+
+    def _is_across(self, text: bytes) -> bool:
+        """Whether a local part ends with it, and its domain begins so."""
+        begin = text.find(self._begin_of_domain)
+        while begin >= 0:
+            end = text.find(_BEGIN, begin + 1)
+            if text.find(self._end_of_local, begin, end if end > 0 else len(text)) >= 0:
+                return True
+            begin = text.find(self._begin_of_domain, end) if end > 0 else -1
+        return False
+
+
+_wanted = lru_cache(64)(_Wanted)
