@@ -46,6 +46,7 @@ def plain(points: list[Point]) -> dict[tuple[int, str], Counts]:
         ("hour", "", {}), ("hour", "client", {}), ("hour", "provider", {}),
         ("hour", "", {"client": "shop"}), ("day", "", {}), ("day", "domain", {}),
         ("day", "domain", {"client": "shop"}), ("day", "category", {}), ("day", "host", {}),
+        ("day", "type", {}), ("day", "type", {"client": "shop"}),
         ("day", "category", {"client": "shop", "host": "mx1"}), ("day", "", {"host": "mx1"}),
         ("day", "provider", {"client": "newsletter"}), ("day", "", {"domain": "Goomail.example"}),
         ("day", "", {"provider": "other"}), ("day", "category", {"provider": "other"}),

@@ -57,8 +57,8 @@ FROM near n CROSS JOIN entry e ON e.id = n.id CROSS JOIN client c ON c.id = e.cl
 _OF_CLIENT: Final = "(?4 IS NULL OR c.name = ?4)"
 _TRIES: Final = f"""
 {_NEAR} SELECT a.entry_id, a.recipient, a.at, a.digest, a.copy, c.name, h.name, r.provider,
-    m.status, coalesce(v.category, ''), coalesce(v.rule, ''), a.delay, a.delays,
-    coalesce(t.name, '')
+    m.status, coalesce(v.bounce_type, ''), coalesce(v.category, ''), coalesce(v.rule, ''),
+    a.delay, a.delays, coalesce(t.name, '')
 {_OF_ENTRY} CROSS JOIN attempt a ON a.entry_id = e.id
     CROSS JOIN manner m ON m.id = a.manner_id CROSS JOIN relay r ON r.id = a.relay_id
     LEFT JOIN verdict v ON v.id = m.verdict_id LEFT JOIN reason t ON t.id = a.reason_id
@@ -66,7 +66,7 @@ WHERE {_OF_CLIENT}
 """
 _RESULTS: Final = f"""
 {_NEAR} SELECT o.entry_id, o.recipient, o.last_at, c.name, h.name, o.state,
-    coalesce(v.category, ''), coalesce(v.rule, '')
+    coalesce(v.bounce_type, ''), coalesce(v.category, ''), coalesce(v.rule, '')
 {_OF_ENTRY} CROSS JOIN outcome o ON o.entry_id = e.id
     LEFT JOIN verdict v ON v.id = o.verdict_id
 WHERE {_OF_CLIENT}
@@ -97,8 +97,9 @@ class Try(NamedTuple):
     provider: str
     domain: str
     status: str
+    bounce_type: str
+    """Empty, as category and rule, where it did not fail."""
     category: str
-    """Empty with the rule where it did not fail."""
     rule: str
     delay: float
     delays: str | None
@@ -115,6 +116,7 @@ class Result(NamedTuple):
     provider: str
     domain: str
     state: str
+    bounce_type: str
     category: str
     rule: str
 
@@ -127,6 +129,7 @@ _GROUPS: Final[dict[str, Callable[[Any], str]]] = {
     "provider": attrgetter("provider"),
     "domain": attrgetter("domain"),
     "category": attrgetter("category"),
+    "type": attrgetter("bounce_type"),
     "reason": lambda one: f"{one.category}/{one.rule}",
 }
 
@@ -173,7 +176,7 @@ class Rows(msgspec.Struct, frozen=True):
         self, scope: Scope, step: int, group: Group | What
     ) -> Iterator[tuple[int, str, str]]:
         """For each row that counts its step, its group and what it counts as."""
-        name, of_failures = _GROUPS[group], group in ("category", "reason")
+        name, of_failures = _GROUPS[group], group in ("category", "type", "reason")
 
         def begun(at: int) -> int:
             return at // step * step if step else 0
@@ -243,12 +246,12 @@ def _tries(
 
 def _results(rows: Iterable[Row], providers: dict[tuple[Value, str], str]) -> Iterator[Result]:
     make: Callable[..., Result] = Result
-    for entry, recipient, at, client, host, state, category, rule in rows:
+    for entry, recipient, at, client, host, state, *verdict in rows:
         if state != _HANDED_ON:
             key = str(recipient)
             name = State(number_of(state)).name.lower()
             provider, domain = providers.get((entry, key), "none"), key.rpartition("@")[2]
-            yield make(at, client, host, provider, domain, name, category, rule)
+            yield make(at, client, host, provider, domain, name, *verdict)
 
 
 def _of(rows: Sequence[Any], scope: Scope) -> Iterator[Any]:

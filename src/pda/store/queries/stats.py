@@ -34,7 +34,7 @@ from pda.store.tally import (
 )
 
 Step: TypeAlias = Literal["hour", "day", "whole"]
-Group: TypeAlias = Literal["", "client", "domain", "provider", "host", "category", "status"]
+Group: TypeAlias = Literal["", "client", "domain", "provider", "host", "category", "type", "status"]
 What: TypeAlias = Literal["client", "domain", "provider", "host", "category", "reason"]
 
 _FINE_DAYS = 35
@@ -131,7 +131,8 @@ class Delays(msgspec.Struct, frozen=True):
 _COUNTS = tuple(field.name for field in msgspec.structs.fields(Counts))
 _GROUPS = {
     "": "''", "client": "c.name", "host": "h.name", "provider": "t.provider", "domain": "t.domain",
-    "category": "v.category", "reason": "v.category || '/' || v.rule",
+    "category": "v.category", "type": "v.bounce_type",
+    "reason": "v.category || '/' || v.rule",
 }  # fmt: skip
 
 
@@ -207,7 +208,7 @@ def delays(connection: Connection, scope: Scope, step: Step = "whole") -> list[D
 def _source(scope: Scope, step: Step, group: Group | What) -> _Source:
     """What has this; raises `StatsError` where nothing has."""
     by_cell = scope.host is not None or scope.provider is not None or group in ("host", "provider")
-    if group in ("category", "reason"):
+    if group in ("category", "type", "reason"):
         if step == "hour" or scope.domain is not None:
             raise StatsError("categories are counted by day, client, host and provider")
         return _Source("counted_failure", by_hour=False, columns=FAILED)

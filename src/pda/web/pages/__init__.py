@@ -8,6 +8,7 @@
     figures.py    what was counted → charts, tallies, rates beside those before
     overview.py trouble.py first.py   the first page; where mail is not delivered; what to do first
     messages.py search.py  recipients by a text and facets; what a text may mean
+    facets.py     what they can be narrowed by, with numbers
     message.py    the story of one message
     places.py     a recipient domain, a provider
     recipients.py one recipient

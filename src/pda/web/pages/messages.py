@@ -6,7 +6,7 @@ they become known; it reads the API's stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -20,15 +20,13 @@ from pda.store.queries import CursorError, Filter, OutcomeRow, Page
 from pda.times import rfc3339
 from pda.web.asking import Asker
 from pda.web.errors import Refused
-from pda.web.pages import figures
+from pda.web.pages import facets
+from pda.web.pages.facets import FACETS, Facet
 from pda.web.pages.layout import Layout
-from pda.web.pages.outcomes import KINDS
 from pda.web.pages.search import MOST, Meaning, meanings
 from pda.web.pages.view import View, link
 
 _ROWS: Final = 50
-_OFFERED: Final = 40
-_FACETS: Final = ("state", "status", "bounce_type", "category", "provider")
 _MORE: Final = ("domain", "sender", "rule", "dsn", "relay")
 """Parameters that only links set."""
 STATES: Final = {state.name.lower().replace("_", "-"): state for state in State}
@@ -41,15 +39,6 @@ class Found(msgspec.Struct, frozen=True):
     meaning: Meaning | None
     others: list[Meaning]
     """Other ways to understand it."""
-
-
-class Offered(msgspec.Struct, frozen=True):
-    """What a facet can be set to: value and words."""
-
-    name: str
-    label: str
-    chosen: str
-    values: list[tuple[str, str]]
 
 
 class MessagesPage:
@@ -71,22 +60,25 @@ class MessagesPage:
         after = request.args.get("after", "")
         found = await self._asker.ask(found_of, wanted, asked, request.args.get("as"), after)
         kept = _kept(request.args)
+        chosen = found.meaning.narrowed(wanted) if found.meaning else wanted
+        total, offered = await self._asker.ask(facets_of, view, chosen, kept)
         return await self._layout.page(
             "messages.html",
             view,
             asked=asked,
             found=found,
-            facets=await self._asker.ask(facets_of, view, request.args),
+            total=total,
+            facets=offered,
             kept=kept,
-            narrowed=[(name, kept[name]) for name in (*_FACETS, *_MORE) if name in kept],
-            export=_export(found.meaning.narrowed(wanted) if found.meaning else wanted),
+            narrowed=[(name, kept[name]) for name in (*FACETS, *_MORE) if name in kept],
+            export=_export(chosen),
             live=view.host is None and not kept and not after,
         )
 
 
 def filter_of(parameters: Mapping[str, str], view: View) -> Filter:
     """What the facets and the view ask for. Raises `Refused`."""
-    given = {name: parameters[name] for name in (*_FACETS, *_MORE) if parameters.get(name)}
+    given = {name: parameters[name] for name in (*FACETS, *_MORE) if parameters.get(name)}
     state = given.pop("state", None)
     if state is not None and state not in STATES:
         raise Refused(400, f"there is no state {state!r}; there are {', '.join(STATES)}")
@@ -127,39 +119,20 @@ def _page(connection: Connection, wanted: Filter, after: str) -> Page[OutcomeRow
 
 
 def facets_of(
-    connection: Connection, view: View, parameters: Mapping[str, str]
-) -> Sequence[Offered]:
-    """What can be chosen; categories and providers are the known ones, frequent ones first."""
-    whole = queries.Scope(client=view.client, host=view.host)
-    scope = whole if view.preset == "all" else figures.scope(view, figures.period(view))
-    categories, providers = (
-        [one.name for one in queries.top(connection, scope, what, _OFFERED) if one.name]
-        for what in ("category", "provider")
-    )
-    states = [(state, kind.label) for kind in KINDS for state in kind.states]
-    offered = (
-        ("state", "State", [(s, "Held" if s == "held" else label) for s, label in states]),
-        ("status", "An attempt was", [(s, s) for s in ("sent", "deferred", "bounced")]),
-        ("bounce_type", "Type", [(s, s) for s in ("soft", "hard", "undetermined")]),
-        ("category", "Category", [(s, s) for s in categories]),
-        ("provider", "Provider", [(s, s) for s in providers]),
-    )
-    return [
-        Offered(name, label, chosen, _with(values, chosen))
-        for name, label, values in offered
-        if values
-        for chosen in [parameters.get(name, "")]
-    ]
-
-
-def _with(values: list[tuple[str, str]], chosen: str) -> list[tuple[str, str]]:
-    known = not chosen or chosen in (value for value, _ in values)
-    return values if known else [*values, (chosen, chosen)]
+    connection: Connection, view: View, wanted: Filter, narrowed: Mapping[str, str]
+) -> tuple[facets.Number, list[Facet]]:
+    """How many there are, and what they can be narrowed by."""
+    every = facets.counted(connection, view)
+    found = None
+    if narrowed:
+        found = facets.NONE if wanted.limit == 0 else facets.looked_at(connection, wanted)
+    total = found.total if found is not None else every.total
+    return total, facets.offered(every, found, narrowed)
 
 
 def _kept(parameters: Mapping[str, str]) -> dict[str, str]:
     """What links and forms of this page keep beside the view."""
-    names = ("q", "as", *_FACETS, *_MORE)
+    names = ("q", "as", *FACETS, *_MORE)
     return {name: parameters[name] for name in names if parameters.get(name)}
 
 
