@@ -114,6 +114,11 @@ class Running:
         with urllib.request.urlopen(self.status()["http"][0] + path, timeout=30) as answer:
             return json.load(answer)
 
+    def text(self, path: str) -> str:
+        """What a path answers."""
+        with urllib.request.urlopen(self.status()["http"][0] + path, timeout=30) as answer:
+            return str(answer.read().decode())
+
     def ask_http(self, method: str, path: str) -> Any:
         """The JSON that an action answers."""
         asked = urllib.request.Request(self.status()["http"][0] + path, method=method)

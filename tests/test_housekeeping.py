@@ -77,7 +77,7 @@ async def test_by_size(tmp_path: Path) -> None:
         left = readers.call(queries.outcomes, Filter())
         assert 0 < len(left) < 1000
         assert min(row.first_at for row in left) >= rooms.writer.removal.horizon
-    assert (tmp_path / "pda.db").stat().st_size <= limit
+        assert (tmp_path / "pda.db").stat().st_size <= limit
 
 
 async def test_a_limit_that_nothing_can_keep(

@@ -95,6 +95,8 @@ class Housekeeping:
             await self._remove_orphans(ask)
         while await self._do(partial(retention.give_back, pages=_PAGES)):
             pass
+        if removed:  # the file is cut where the log is copied into it
+            await self._ingest.exclusively(self._writer.cut_log)
 
     async def erase(self, ask: Asks, now: int) -> None:
         """Ends every erasure that was begun."""

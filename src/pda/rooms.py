@@ -6,6 +6,7 @@ signal and no page.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -63,6 +64,7 @@ class Rooms:
             raise
         self.rulebook.adopt(edition)
         self.pipeline.rules = edition.rules
+        gc.collect()  # the list of before refers to itself, and has some megabytes
 
     async def judge_history(self) -> None:
         """Until all that is stored is judged by the rules in force, also if they change."""

@@ -50,7 +50,7 @@ from pda.store.edits import Edit, NotThereError, T
 from pda.store.readers import Readers
 from pda.store.suppressions import Thresholds
 from pda.tls import TlsError
-from pda.tuning import tune
+from pda.tuning import tidy, tune
 from pda.web.app import create_app
 from pda.web.ports import (
     AlertWords,
@@ -283,6 +283,7 @@ class Service:
             nursery.start_soon(rooms.housekeeping.run, readers.call)
             nursery.start_soon(rooms.checkpoints.run)
             nursery.start_soon(self._paces.run)
+            nursery.start_soon(tidy)
             nursery.start_soon(self._supervisor.keep_informed, self._progress)
             self._outgoing = Outgoing(readers, rooms.make, settings)
             nursery.start_soon(self._outgoing.run, self.news)

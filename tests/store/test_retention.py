@@ -9,6 +9,7 @@ import pytest
 from pda.maillog.events import refused_told
 from pda.maillog.pipeline import Pipeline
 from pda.store import address_blocks, retention, upkeep
+from pda.store.database import DatabaseError
 from pda.store.removal import horizon
 from pda.times import moment
 from tests.support import NOW, RULES, Store, attempt, line, message
@@ -123,6 +124,20 @@ def test_texts_that_nothing_refers_to_go(store: Store) -> None:
     assert upkeep.check(store.path, store.key) == []
     store.add(of_day(10, 100))
     assert upkeep.check(store.path, store.key) == []
+
+
+def test_texts_go_together(store: Store) -> None:
+    """In one transaction: each of its own would wait for the disk, and lines for all of them."""
+    connection = store.connection
+    numbers = [1, 2, 3]
+    connection.execute(
+        "CREATE TEMP TRIGGER broken BEFORE DELETE ON reason WHEN old.id = 3"
+        " BEGIN SELECT raise(ABORT, 'not this one'); END"
+    )
+    with pytest.raises(DatabaseError, match="not this one"):
+        retention.remove_orphans(connection, retention.Orphans("reason", numbers))
+    connection.execute("DROP TRIGGER broken")
+    assert connection.execute("SELECT count(*) FROM reason").fetchall() == [(10,)]
 
 
 def test_texts_of_what_was_refused_go_too(store: Store) -> None:

@@ -156,10 +156,10 @@ def find_orphans(connection: Connection, given: Mapping[str, int]) -> list[Orpha
 
 
 def remove_orphans(connection: Connection, orphans: Orphans) -> None:
-    """Removes texts."""
-    connection.executemany(
-        f"DELETE FROM {orphans.table} WHERE id = ?", [(number,) for number in orphans.numbers]
-    )
+    """Removes texts, in a transaction of its own."""
+    rows = [(number,) for number in orphans.numbers]
+    with transaction(connection):
+        connection.executemany(f"DELETE FROM {orphans.table} WHERE id = ?", rows)
 
 
 def give_back(connection: Connection, pages: int) -> bool:
