@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import attrgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from pda.maillog.events import State, address_key
-from pda.store.database import Connection, Row, Value
-from pda.store.names import number_of
+from pda.maillog.providers import NONE
+from pda.store.database import Connection, Value
 from pda.store.queries.stats import (
     Counts,
     Delays,
@@ -29,55 +29,48 @@ from pda.store.queries.stats import (
     What,
     series,
 )
-from pda.store.tally import HOUR, PARTS, STATUSES
+from pda.store.tally import HOUR, PARTS, STATES, STATUSES
 
-MOST: Final = 60_000
+MOST: Final = 40_000
 """Attempts that are read for an answer."""
-_SLOW: Final = (HOUR, 12 * HOUR)
-"""How long before its first attempt an entry may have arrived."""
-_HANDED_ON: Final = int(State.HANDED_ON)
+_ENOUGH: Final = 0.99
+"""Of those that are counted; others may have waited for days before the first attempt."""
+_WAITED: Final = (HOUR, 6 * HOUR, 24 * HOUR, 168 * HOUR)
+"""How long before its first attempt an entry is looked for, as long as nothing is missing."""
 
-# Those that arrived in the time or not long before, had a failure in it, or were delivered in it
-# after a failure.
+# Entries that arrived in the time or not long before, that had a failure in it, or were delivered
+# in it after one.
 _NEAR: Final = f"""
-WITH near (id) AS MATERIALIZED (
-    SELECT e.id FROM client c CROSS JOIN entry e INDEXED BY idx_entry_client_id_born
-        ON e.client_id = c.id AND e.born BETWEEN ?1 AND ?3
-    WHERE ?4 IS NULL OR c.name = ?4
-    UNION SELECT a.entry_id FROM manner m CROSS JOIN attempt a INDEXED BY attempt_failure
-        ON a.manner_id = m.id AND a.reason_id IS NOT NULL AND a.at BETWEEN ?2 AND ?3
-    UNION SELECT o.entry_id FROM outcome o INDEXED BY outcome_late
-    WHERE o.state = {State.FINALLY_OK:d} AND o.last_at BETWEEN ?2 AND ?3
-)
+SELECT e.id FROM client c CROSS JOIN entry e INDEXED BY idx_entry_client_id_born
+    ON e.client_id = c.id AND e.born BETWEEN ?1 AND ?3
+WHERE ?4 IS NULL OR c.name = ?4
+UNION SELECT a.entry_id FROM manner m CROSS JOIN attempt a INDEXED BY attempt_failure
+    ON a.manner_id = m.id AND a.reason_id IS NOT NULL AND a.at BETWEEN ?2 AND ?3
+UNION SELECT o.entry_id FROM outcome o INDEXED BY outcome_late
+WHERE o.state = {State.FINALLY_OK:d} AND o.last_at BETWEEN ?2 AND ?3
 """
-_OF_ENTRY: Final = """
-FROM near n CROSS JOIN entry e ON e.id = n.id CROSS JOIN client c ON c.id = e.client_id
-    CROSS JOIN host h ON h.id = e.host_id
+_ENTRIES: Final = """
+SELECT e.id, c.name, h.name, e.born, coalesce(e.origin, '')
+FROM json_each(?) n CROSS JOIN entry e ON e.id = n.value
+    CROSS JOIN client c ON c.id = e.client_id CROSS JOIN host h ON h.id = e.host_id
+WHERE ? IS NULL OR c.name = ?
 """
-_OF_CLIENT: Final = "(?4 IS NULL OR c.name = ?4)"
-_TRIES: Final = f"""
-{_NEAR} SELECT a.entry_id, a.recipient, a.at, a.digest, a.copy, c.name, h.name, r.provider,
-    m.status, coalesce(v.bounce_type, ''), coalesce(v.category, ''), coalesce(v.rule, ''),
-    a.delay, a.delays, coalesce(t.name, '')
-{_OF_ENTRY} CROSS JOIN attempt a ON a.entry_id = e.id
-    CROSS JOIN manner m ON m.id = a.manner_id CROSS JOIN relay r ON r.id = a.relay_id
-    LEFT JOIN verdict v ON v.id = m.verdict_id LEFT JOIN reason t ON t.id = a.reason_id
-WHERE {_OF_CLIENT}
+# What follows is put together here: for each row SQLite would take as long as for the row itself.
+_TRIES: Final = """
+SELECT a.entry_id, a.recipient, a.at, a.digest, a.copy, a.manner_id, a.relay_id, a.delay, a.delays,
+    a.reason_id
+FROM json_each(?) n CROSS JOIN attempt a ON a.entry_id = n.value AND a.at >= ?
 """
-_RESULTS: Final = f"""
-{_NEAR} SELECT o.entry_id, o.recipient, o.last_at, c.name, h.name, o.state,
-    coalesce(v.bounce_type, ''), coalesce(v.category, ''), coalesce(v.rule, '')
-{_OF_ENTRY} CROSS JOIN outcome o ON o.entry_id = e.id
-    LEFT JOIN verdict v ON v.id = o.verdict_id
-WHERE {_OF_CLIENT}
+_RESULTS: Final = """
+SELECT o.entry_id, o.recipient, o.last_at, o.state, o.verdict_id
+FROM json_each(?) n CROSS JOIN outcome o ON o.entry_id = n.value AND o.last_at BETWEEN ? AND ?
 """
-_ARRIVALS: Final = """
-SELECT e.born, c.name, h.name
-FROM client c CROSS JOIN entry e INDEXED BY idx_entry_client_id_born
-    ON e.client_id = c.id AND e.born BETWEEN ?1 AND ?2
-    CROSS JOIN host h ON h.id = e.host_id
-WHERE (?3 IS NULL OR c.name = ?3) AND coalesce(e.origin, '') = ''
-"""
+_RELAYS: Final = "SELECT id, provider FROM relay WHERE id IN (SELECT value FROM json_each(?))"
+_REASONS: Final = "SELECT id, name FROM reason WHERE id IN (SELECT value FROM json_each(?))"
+_VERDICTS: Final = "SELECT id, bounce_type, category, rule FROM verdict"
+_MANNERS: Final = "SELECT id, status, verdict_id FROM manner"
+_NO_VERDICT: Final = ("", "", "")
+_HANDED_ON: Final = int(State.HANDED_ON)
 
 
 class Arrival(NamedTuple):
@@ -86,6 +79,9 @@ class Arrival(NamedTuple):
     at: int
     client: str
     host: str
+    provider: str = ""
+    domain: str = ""
+    what: str = "messages"
 
 
 class Try(NamedTuple):
@@ -121,17 +117,11 @@ class Result(NamedTuple):
     rule: str
 
 
-_Any: TypeAlias = Arrival | Try | Result
-_GROUPS: Final[dict[str, Callable[[Any], str]]] = {
-    "": lambda _: "",
-    "client": attrgetter("client"),
-    "host": attrgetter("host"),
-    "provider": attrgetter("provider"),
-    "domain": attrgetter("domain"),
-    "category": attrgetter("category"),
-    "type": attrgetter("bounce_type"),
-    "reason": lambda one: f"{one.category}/{one.rule}",
-}
+# Where these stand, in all three kinds of rows: there are many, and so they are counted fastest.
+_AT, _COUNTS_AS, _CATEGORY, _REASON = 0, 5, 7, slice(7, 9)
+_PLACES: Final = {"client": 1, "host": 2, "provider": 3, "domain": 4, "type": 6, "category": 7}
+_FOREVER: Final = 2**63
+_Row: TypeAlias = tuple[Any, ...]
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -144,9 +134,9 @@ class Rows(msgspec.Struct, frozen=True):
     def points(self, scope: Scope, step: int = 0, group: Group | What = "") -> list[Point]:
         """As `stats.series` answers, in steps of this length, or of all the time: 0."""
         found: defaultdict[tuple[int, str], Counts] = defaultdict(Counts)
-        for key, count in Counter(self._keyed(scope, step, group)).items():
-            at, name, member = key
-            counts = found[at, name]
+        for (at, name, what), count in self._counted(scope, step, group).items():
+            counts = found[at * step, name if isinstance(name, str) else "/".join(name)]
+            member = what if what in _COUNTS else "attempts"
             setattr(counts, member, getattr(counts, member) + count)
         for counts in found.values():
             counts.attempts += counts.deferred + counts.bounced + counts.sent
@@ -172,25 +162,35 @@ class Rows(msgspec.Struct, frozen=True):
                 found[one.at // step * step if step else 0].append(one)
         return [_delays(at, tries) for at, tries in sorted(found.items())]
 
-    def _keyed(
-        self, scope: Scope, step: int, group: Group | What
-    ) -> Iterator[tuple[int, str, str]]:
-        """For each row that counts its step, its group and what it counts as."""
-        name, of_failures = _GROUPS[group], group in ("category", "type", "reason")
+    def _counted(self, scope: Scope, step: int, group: Group | What) -> Counter[_Key]:
+        """Rows by step, by group and by what they count as."""
+        tries: Sequence[Try] = _of(self.tries, scope)
+        results: Sequence[Result] = _of(self.results, scope)
+        if group in _OF_FAILURES:
+            tries = [one for one in tries if one[_CATEGORY] and one[_COUNTS_AS] in STATUSES[1:]]
+            results = [one for one in results if one[_CATEGORY]]
+        found = Counter(_keys(tries, step, group))
+        found.update(_keys(results, step, group))
+        if group in _OF_MESSAGES and scope.provider is None and scope.domain is None:
+            found.update(_keys(_of(self.arrivals, scope), step, group))
+        return found
 
-        def begun(at: int) -> int:
-            return at // step * step if step else 0
 
-        for one in _of(self.tries, scope):
-            if not of_failures or (one.category and one.status in STATUSES[1:]):
-                known = one.status if one.status in STATUSES else "attempts"
-                yield begun(one.at), name(one), known
-        for result in _of(self.results, scope):
-            if not of_failures or result.category:
-                yield begun(result.at), name(result), result.state
-        if group in ("", "client", "host") and scope.provider is None and scope.domain is None:
-            for arrival in _of(self.arrivals, scope):
-                yield begun(arrival.at), name(arrival), "messages"
+_Key: TypeAlias = tuple[int, str | tuple[str, str], str]
+"""Number of the step, group, and what it counts as."""
+_OF_FAILURES: Final = frozenset(("category", "type", "reason"))
+_OF_MESSAGES: Final = frozenset(("", "client", "host"))
+_COUNTS: Final = frozenset(Counts.__struct_fields__)
+
+
+def _keys(rows: Iterable[_Row], step: int, group: Group | What) -> Iterator[_Key]:
+    length = step or _FOREVER
+    if group == "reason":
+        return ((one[_AT] // length, one[_REASON], one[_COUNTS_AS]) for one in rows)
+    if not group:
+        return ((one[_AT] // length, "", one[_COUNTS_AS]) for one in rows)
+    place = _PLACES[group]
+    return ((one[_AT] // length, one[place], one[_COUNTS_AS]) for one in rows)
 
 
 def read(
@@ -198,73 +198,123 @@ def read(
 ) -> Rows | None:
     """All rows of a time; None where they are too many, or are not all there any more."""
     first, end = since // HOUR * HOUR, -(-until // HOUR) * HOUR
-    hours = series(connection, Scope(client=client, since=first, until=end - 1), "hour")
-    counted = sum(one.counts.attempts for one in hours)
-    if counted > most:
-        return None
-    for slow in _SLOW:
-        rows = _read(connection, client, (first - slow, first, end - 1))
-        if rows is None or len(rows.tries) >= counted:
+    counted = _counted(connection, client, first, end)
+    for waited in _WAITED:
+        if _counted(connection, client, first - waited, end) > most:
+            return None
+        rows = _Reading(connection, client).rows(first - waited, first, end - 1)
+        if len(rows.tries) >= counted * _ENOUGH:
             return rows
     return None
 
 
-def _read(connection: Connection, client: str | None, times: tuple[int, int, int]) -> Rows | None:
-    _, since, until = times
-    asked: tuple[Value, ...] = (*times, client)
-    attempts = connection.execute(f"{_TRIES} LIMIT {2 * MOST}", asked).fetchall()
-    if len(attempts) == 2 * MOST:
-        return None
-    outcomes = connection.execute(_RESULTS, asked).fetchall()
-    arrivals = connection.execute(_ARRIVALS, (since, until, client)).fetchall()
-    handed_on = {(row[0], row[1]) for row in outcomes if row[5] == _HANDED_ON}
-    tries, providers = _tries(attempts, handed_on)
-    results = _results(outcomes, providers)
-    return Rows(
-        sorted(Arrival(*row) for row in arrivals),  # type: ignore[arg-type]
-        sorted((one for one in tries if since <= one.at <= until), key=attrgetter("at")),
-        sorted(one for one in results if since <= one.at <= until),
-    )
+def _counted(connection: Connection, client: str | None, since: int, until: int) -> int:
+    """Attempts in whole hours."""
+    points = series(connection, Scope(client=client, since=since, until=until - 1), "hour")
+    return sum(one.counts.attempts for one in points)
 
 
-def _tries(
-    rows: Iterable[Row], handed_on: set[tuple[Value, Value]]
-) -> tuple[list[Try], dict[tuple[Value, str], str]]:
-    """With the provider of the last one at each recipient."""
-    found: list[Try] = []
-    last: dict[tuple[Value, str], tuple[Any, ...]] = {}
-    make: Callable[..., Try] = Try
-    for entry, recipient, at, digest, copy, client, host, provider, status, *more in rows:
-        key = address_key(str(recipient))
-        this = at, digest, copy, provider
-        last[entry, key] = max(last.get((entry, key), this), this)
-        if status != "sent" or (entry, key) not in handed_on:
-            domain = key.rpartition("@")[2]
-            found.append(make(at, client, host, provider, domain, status, *more))
-    return found, {key: str(this[3]) for key, this in last.items()}
+class _Reading:
+    """One answer's way through the tables."""
+
+    def __init__(self, connection: Connection, client: str | None) -> None:
+        self._connection = connection
+        self._client = client
+        verdicts = {number: tuple(rest) for number, *rest in self._all(_VERDICTS)}
+        self._verdicts: dict[int | None, _Row] = {None: _NO_VERDICT, **verdicts}
+
+    def rows(self, born: int, since: int, until: int) -> Rows:
+        """Those between two moments, of entries that did not arrive before a third one."""
+        near = [row[0] for row in self._all(_NEAR, born, since, until, self._client)]
+        entries = {
+            row[0]: row[1:] for row in self._all(_ENTRIES, _json(near), self._client, self._client)
+        }
+        ids = _json(sorted(entries))
+        outcomes = self._all(_RESULTS, ids, since, until)
+        attempts = self._all(_TRIES, ids, since)
+        handed_on = {(row[0], row[1]) for row in outcomes if row[3] == _HANDED_ON}
+        tries, providers = self._tries(attempts, entries, handed_on)
+        results = self._results(outcomes, entries, providers)
+        arrivals = [
+            Arrival(born, client, host)
+            for client, host, born, origin in entries.values()
+            if not origin and since <= born <= until
+        ]
+        in_time = [one for one in tries if one.at <= until]
+        return Rows(_by_time(arrivals), _by_time(in_time), _by_time(results))
+
+    def _tries(
+        self, rows: Sequence[_Row], entries: _Entries, handed_on: set[_Whom]
+    ) -> tuple[list[Try], dict[_Whom, str]]:
+        """With the provider of the last one at each recipient."""
+        found: list[Try] = []
+        last: dict[_Whom, _Row] = {}
+        manners = {number: rest for number, *rest in self._all(_MANNERS)}
+        relays = self._named(_RELAYS, {row[6] for row in rows})
+        reasons = self._named(_REASONS, {row[9] for row in rows if row[9] is not None})
+        make: Callable[..., Try] = Try
+        for entry, recipient, at, digest, copy, manner, relay, delay, delays, reason in rows:
+            key, provider = address_key(recipient), relays[relay]
+            whom, this = (entry, key), (at, digest, copy, provider)
+            if whom not in last or this > last[whom]:
+                last[whom] = this
+            status, verdict = manners[manner]
+            if status != "sent" or whom not in handed_on:
+                client, host, *_ = entries[entry]
+                domain, reply = key.rpartition("@")[2], reasons.get(reason, "")
+                judged = self._verdicts[verdict]
+                place = at, client, host, provider, domain
+                found.append(make(*place, status, *judged, delay, delays, reply))
+        return found, {whom: this[3] for whom, this in last.items()}
+
+    def _results(
+        self, rows: Sequence[_Row], entries: _Entries, providers: dict[_Whom, str]
+    ) -> list[Result]:
+        make: Callable[..., Result] = Result
+        found = []
+        for entry, recipient, at, state, verdict in rows:
+            if state != _HANDED_ON:
+                client, host, *_ = entries[entry]
+                provider = providers.get((entry, recipient), NONE)
+                place = at, client, host, provider, recipient.rpartition("@")[2]
+                found.append(make(*place, STATES[state], *self._verdicts[verdict]))
+        return found
+
+    def _all(self, sql: str, *values: Value) -> list[_Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def _named(self, sql: str, numbers: set[int]) -> dict[int, str]:
+        return dict(self._all(sql, _json(numbers)))
 
 
-def _results(rows: Iterable[Row], providers: dict[tuple[Value, str], str]) -> Iterator[Result]:
-    make: Callable[..., Result] = Result
-    for entry, recipient, at, client, host, state, *verdict in rows:
-        if state != _HANDED_ON:
-            key = str(recipient)
-            name = State(number_of(state)).name.lower()
-            provider, domain = providers.get((entry, key), "none"), key.rpartition("@")[2]
-            yield make(at, client, host, provider, domain, name, *verdict)
+_Entries: TypeAlias = Mapping[int, _Row]
+"""Client, host, born and origin of each."""
+_Whom: TypeAlias = tuple[int, str]
+"""Entry, and recipient as it is compared."""
+_R = TypeVar("_R", Arrival, Try, Result)
 
 
-def _of(rows: Sequence[Any], scope: Scope) -> Iterator[Any]:
+def _json(numbers: Iterable[int]) -> str:
+    return msgspec.json.encode([*numbers]).decode()
+
+
+def _by_time(rows: list[_R]) -> list[_R]:
+    return sorted(rows, key=attrgetter("at"))
+
+
+def _of(rows: Sequence[_R], scope: Scope) -> Sequence[_R]:
     """Those within a scope."""
-    at = attrgetter("at")
+    at = itemgetter(_AT)
     first = 0 if scope.since is None else bisect_left(rows, scope.since, key=at)
     end = len(rows) if scope.until is None else bisect_left(rows, scope.until + 1, key=at)
+    found = rows[first:end]
     domain = None if scope.domain is None else address_key(f"@{scope.domain}")[1:]
-    asked = (("client", scope.client), ("host", scope.host), ("provider", scope.provider))
-    wanted = [(name, value) for name, value in (*asked, ("domain", domain)) if value is not None]
-    for one in rows[first:end]:
-        if all(getattr(one, name) == value for name, value in wanted):
-            yield one
+    asked = {"client": scope.client, "host": scope.host, "provider": scope.provider}
+    for name, value in {**asked, "domain": domain}.items():
+        if value is not None:
+            place = _PLACES[name]
+            found = [one for one in found if one[place] == value]
+    return found
 
 
 def _delays(at: int, tries: Sequence[Try]) -> Delays:
