@@ -224,7 +224,8 @@ class Correlator:
             named=before is None
             or (before.message_id, before.msg_id) != (now.message_id, now.msg_id),
             withdrawn=_withdrawn(known, life.outcomes, moved=client_id != now.client_id),
-            withdrawn_from=client_id,
+            before=before,
+            known=known,
         )
 
     def _regroup(
@@ -290,7 +291,8 @@ def _vacated(life: Life, added: int) -> Change:
         vacated=True,
         added=added,
         withdrawn=_withdrawn(life.outcomes, {}, moved=False),
-        withdrawn_from=life.summary.client_id if life.summary else "",
+        before=life.summary,
+        known=life.outcomes,
     )
 
 

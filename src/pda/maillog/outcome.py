@@ -236,9 +236,9 @@ def all_outcomes(life: Life, summary: Summary) -> dict[str, Outcome]:
     found = outcomes(life.attempts.values(), summary)
     if summary.expired_at and not found:
         at = summary.expired_at
-        found[""] = Outcome("", State.EXPIRED, at, at, 0, None)
+        found[""] = Outcome("", State.EXPIRED, at, at, 0, None, "")
     for stop in summary.stopped:
-        one = Outcome(stop.recipient, stop.state, stop.at, stop.at, 0, None)
+        one = Outcome(stop.recipient, stop.state, stop.at, stop.at, 0, None, "")
         found.setdefault(address_key(stop.recipient), one)
     return found
 
@@ -251,7 +251,9 @@ def _outcome(tries: list[Attempt], summary: Summary) -> Outcome:
     if state is State.PENDING:
         state, at = _waiting(last, summary)
     verdict = None if state in _WITHOUT_VERDICT else _last_verdict(tries)
-    return Outcome(last.delivery.recipient, state, tries[0].at, at, len(tries), verdict)
+    delivery = last.delivery
+    first_at, relay = tries[0].at, delivery.relay
+    return Outcome(delivery.recipient, state, first_at, at, len(tries), verdict, relay)
 
 
 def _when(attempt: Attempt) -> tuple[int, int, int]:

@@ -8,6 +8,8 @@ row itself: NULL is written as NULLIF(?, …), and an octet string is bound as a
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from pda.store import address_blocks, bounced, imports, rejects
@@ -41,6 +43,10 @@ _PUT_TERM = "INSERT OR IGNORE INTO term VALUES (?, ?, ?)"
 _PUT_WITHDRAWN = "INSERT INTO withdrawn VALUES (?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?)"
 
 
+Reached: TypeAlias = tuple[str, int, int, int, str]
+"""An outcome: recipient, state, at, verdict, provider."""
+
+
 class Judging(msgspec.Struct, frozen=True):
     """How far what is stored was judged by the rules of a list."""
 
@@ -51,6 +57,17 @@ class Judging(msgspec.Struct, frozen=True):
     """Attempts that got another verdict."""
     finished_at: int = 0
     """µs since the epoch; 0 while there is more."""
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """What a known queue entry has come to: how else it counts than before."""
+
+    client_id: int
+    host_id: int
+    attempts: list[Row]
+    """Rows of those that are new."""
+    before: list[Reached]
+    after: list[Reached]
 
 
 class Batch(msgspec.Struct):
@@ -64,6 +81,8 @@ class Batch(msgspec.Struct):
     attempts: dict[tuple[int, int, int], Row | None] = {}
     outcomes: dict[tuple[int, str], Row | None] = {}
     """None: the row has to go."""
+    progress: dict[int, list[Progress]] = {}
+    """Of known entries; one that is changed otherwise is to be counted anew."""
     terms: list[tuple[int, int, int]] = []
     addresses: list[Row] = []
     """Blocks of them, see `address_blocks`."""

@@ -23,6 +23,7 @@ from pda.store.batch import Batch
 from pda.store.database import Connection, Row
 from pda.store.names import number_of
 from pda.store.tally import (
+    COLUMN_OF,
     COUNTED,
     FAILED,
     OF_DOMAIN,
@@ -32,6 +33,7 @@ from pda.store.tally import (
     Result,
     Tally,
     Try,
+    try_of,
 )
 
 _CELL = "at, client_id, host_id, provider"
@@ -97,7 +99,6 @@ _TRY = "entry_id, digest, copy, at, manner_id, recipient, relay_id, delay, delay
 _RESULT = "entry_id, recipient, state, last_at, verdict_id"
 # The same, out of the rows of a batch.
 _entry_of: Callable[[Row], Any] = itemgetter(0, 1, 4, 3, 6, 7, 13)
-_try_of: Callable[[Row], Any] = itemgetter(0, 1, 2, 3, 5, 6, 8, 10, 11)
 _result_of: Callable[[Row], Any] = itemgetter(0, 1, 3, 5, 7)
 
 _MOST_PARAMETERS = 500
@@ -133,13 +134,15 @@ class Counting:
         To be followed, within its transaction, by `write`; by `forget` where that is rolled back.
         """
         last, tally = self._last_entry(), self._unwritten
-        known = self._changed(batch, last)
-        self._add_stored(tally, -1, known)
+        others = [number for number in _touched(batch) - batch.progress.keys() if number <= last]
+        self._add_stored(tally, -1, others)
         yield
-        self._add_stored(tally, +1, known)
+        self._add_stored(tally, +1, others)
         self._widen(batch)
+        for progress in batch.progress.values():
+            tally.advance(progress)
         entries = [entry for row in batch.entries if (entry := _entry_of(row))[0] > last]
-        attempts = [_try_of(row) for key, row in batch.attempts.items() if row and key[0] > last]
+        attempts = [try_of(row) for key, row in batch.attempts.items() if row and key[0] > last]
         results = [_result_of(row) for key, row in batch.outcomes.items() if row and key[0] > last]
         tally.add(+1, entries, attempts, results)
 
@@ -182,21 +185,6 @@ class Counting:
         (last,) = self._connection.execute("SELECT max(id) FROM entry").fetchone() or (None,)
         return number_of(last or 0)
 
-    def _changed(self, batch: Batch, last: int) -> set[int]:
-        """Known entries that may count otherwise after this batch."""
-        changed = {key[0] for key in batch.attempts} | {key[0] for key in batch.outcomes}
-        changed |= {number_of(number) for (number,) in batch.vacated}
-        rewritten: dict[int, Entry] = {
-            entry[0]: entry
-            for entry in map(_entry_of, batch.entries)
-            if entry[0] <= last and entry[0] not in changed
-        }
-        for some in _slices(rewritten):
-            for entry in self._stored("entry", "id", _ENTRY, some):
-                if _as_counted(entry) != _as_counted(rewritten[entry[0]]):
-                    changed.add(entry[0])
-        return {number for number in changed if number <= last}
-
     def _add_stored(self, tally: Tally, sign: int, entries: Iterable[int]) -> None:
         for some in _slices(entries):
             tally.add(
@@ -215,7 +203,7 @@ class Counting:
         status, verdict = self._one(
             "SELECT status, coalesce(verdict_id, 0) FROM manner WHERE id = ?", number
         )
-        return str(status), number_of(verdict)
+        return COLUMN_OF.get(str(status), 0), number_of(verdict)
 
     def _provider_of(self, relay: int) -> str:
         return str(self._one("SELECT provider FROM relay WHERE id = ?", relay)[0])
@@ -258,9 +246,10 @@ def _some(classes: Mapping[int, int]) -> list[tuple[int, int]]:
     return sorted((number, count) for number, count in classes.items() if count)
 
 
-def _as_counted(entry: Entry) -> tuple[object, ...]:
-    """All of an entry that matters to what is counted."""
-    return *entry[:4], *map(bool, entry[4:])
+def _touched(batch: Batch) -> set[int]:
+    """The entries of which a batch writes rows."""
+    touched = {number_of(row[0]) for row in [*batch.entries, *batch.vacated]}
+    return touched.union([key[0] for key in batch.attempts], [key[0] for key in batch.outcomes])
 
 
 def _slices(entries: Iterable[int]) -> Iterator[list[int]]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from pda.maillog.events import Attempt, Change, Life, Outcome, Summary, Verdict
+from pda.maillog.events import Attempt, Change, Life, Outcome, State, Summary, Verdict
 from pda.maillog.providers import provider_of
 from pda.store import bounced
 from pda.store.address_blocks import AddressBlocks, Named
-from pda.store.batch import Batch
+from pda.store.batch import Batch, Progress, Reached
 from pda.store.database import Connection, Row
 from pda.store.facts import PackedFacts
 from pda.store.names import Manner, Names, Texts, Verdicts, number_of
@@ -41,11 +41,14 @@ class Rows:
         """From now on no number of a text up to these is given any more."""
         return {"relay": self._relays.forget(), "reason": self._reasons.forget()}
 
-    def batch(self, changes: list[Change]) -> Batch:
-        """What these changes write."""
+    def batch(self, changes: list[Change], *, as_stored: bool = True) -> Batch:
+        """What these changes write.
+
+        What was known before them is `as_stored`, or has names and verdicts that are to come.
+        """
         batch = Batch()
         entries: dict[int, Life] = {}
-        unread = _unread(changes)
+        unread, known_to = _unread(changes), self.last_entry
         for change in changes:
             if change.withdrawn:
                 self._withdraw(batch, change, unread.get(id(change.life), frozenset()))
@@ -54,8 +57,37 @@ class Rows:
                 entries[id(change.life)] = change.life
         batch.entries = [self._entry(batch, life) for life in entries.values()]
         batch.addresses = self.addresses.rows(_named(changes))
+        if as_stored:
+            self._note_progress(batch, changes, known_to)
         batch.last_change = self.last_change
         return batch
+
+    def _note_progress(self, batch: Batch, changes: list[Change], known_to: int) -> None:
+        """How else the known entries count now, as far as that follows from the changes alone."""
+        known = [one for one in changes if one.life.entry_id <= known_to]
+        others = {one.life.entry_id for one in known if not _goes_on(one)}
+        for change in known:
+            number = change.life.entry_id
+            if number not in others:
+                batch.progress.setdefault(number, []).append(self._progress(batch, change))
+
+    def _progress(self, batch: Batch, change: Change) -> Progress:
+        life, known = change.life, change.known
+        assert life.summary is not None
+        number = life.entry_id
+        touched = [recipient for recipient, _ in change.outcomes] + change.gone_outcomes
+        return Progress(
+            self.clients.number(life.summary.client_id, batch),
+            self.hosts.number(life.host, batch),
+            [batch.attempts[number, one.digest, one.copy] or () for one in change.attempts],
+            [self._reached(batch, name, known[name]) for name in touched if name in known],
+            [self._reached(batch, *reached) for reached in change.outcomes],
+        )
+
+    def _reached(self, batch: Batch, recipient: str, outcome: Outcome) -> Reached:
+        verdict_id = self.verdicts.number(outcome.verdict, batch)
+        provider = provider_of(outcome.relay)
+        return recipient, int(outcome.state), outcome.last_at, verdict_id, provider
 
     def _add(self, batch: Batch, change: Change) -> None:
         life = change.life
@@ -108,7 +140,8 @@ class Rows:
     def _withdraw(self, batch: Batch, change: Change, unread: Collection[str]) -> None:
         """Numbers what nobody has to go by any more, in front of what comes in its place."""
         life, born = change.life, change.life.summary.born if change.life.summary else 0
-        client_id = self.clients.number(change.withdrawn_from, batch)
+        client = change.before.client_id if change.before else ""
+        client_id = self.clients.number(client, batch)
         host_id = self.hosts.number(life.host, batch)
         for recipient, outcome in change.withdrawn:
             if recipient not in unread:
@@ -116,7 +149,7 @@ class Rows:
                 address = _address(recipient, outcome)
                 about = recipient, address, client_id, host_id, life.queue_id, born
                 batch.withdrawn.append((self.last_change, life.entry_id, *about))
-                batch.clients.add(change.withdrawn_from)
+                batch.clients.add(client)
 
     def _entry(self, batch: Batch, life: Life) -> Row:
         summary = life.summary
@@ -181,6 +214,26 @@ class Rows:
             self.verdicts.number(outcome.verdict, batch),
             self.last_change,
         )
+
+
+def _goes_on(change: Change) -> bool:
+    """Whether what an entry counted before goes on being counted, but for the changed outcomes."""
+    before, now = change.before, change.life.summary
+    if change.vacated or change.gone or change.added != len(change.attempts):
+        return False
+    if before is None or now is None or _as_counted(before) != _as_counted(now):
+        return False
+    # What hands a message on is no attempt, so that depends on the outcome.
+    states = [outcome.state for _, outcome in change.outcomes]
+    states += [change.known[recipient].state for recipient in change.gone_outcomes]
+    states += [one.state for name, _ in change.outcomes if (one := change.known.get(name))]
+    return State.HANDED_ON not in states
+
+
+def _as_counted(summary: Summary) -> tuple[object, ...]:
+    """All of a summary that matters to what is counted."""
+    named = bool(summary.message_id), bool(summary.msg_id), bool(summary.origin)
+    return summary.born, summary.client_id, *named
 
 
 def _address(recipient: str, outcome: Outcome) -> str:

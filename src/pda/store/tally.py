@@ -12,13 +12,15 @@ away and who adds is `counting`'s business.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import add
-from typing import Final, TypeAlias, TypeVar
+from operator import add, itemgetter
+from typing import Any, Final, TypeAlias, TypeVar
 
 from pda.maillog.events import State, address_key
 from pda.maillog.providers import NONE
+from pda.store.batch import Progress, Reached
+from pda.store.database import Row
 
 HOUR: Final = 3_600_000_000
 DAY: Final = 24 * HOUR
@@ -60,15 +62,20 @@ Try: TypeAlias = tuple[int, int, int, int, int, str, int, float, str | None]
 """An attempt: entry, digest, copy, at, manner, recipient, relay, delay, delays."""
 Result: TypeAlias = tuple[int, str, int, int, int | None]
 """An outcome: entry, recipient, state, at, verdict."""
-Manner: TypeAlias = tuple[str, int]
-"""Status, and verdict or 0."""
+Place: TypeAlias = tuple[int, int]
+"""Client and host."""
+Manner: TypeAlias = tuple[int, int]
+"""Column of the status, 0 where it has none, and verdict or 0."""
 
 _MORE: Final = len(COUNTED) - len(OF_DOMAIN)
 _HAND_OFFS: Final = _MORE - 1
 _STATE, _FAILED_STATE = OF_DOMAIN.index(STATES[0]), FAILED.index(STATES[0])
-_STATUS: Final = {name: OF_DOMAIN.index(name) for name in STATUSES}
-_SENT: Final = _STATUS["sent"]
+COLUMN_OF: Final = {name: OF_DOMAIN.index(name) for name in STATUSES}
+"""Where a status is counted."""
+_SENT: Final = COLUMN_OF["sent"]
 _HANDED_ON: Final = int(State.HANDED_ON)
+try_of: Callable[[Row], Any] = itemgetter(0, 1, 2, 3, 5, 6, 8, 10, 11)
+"""The `Try` of a row of the table."""
 _UNTRIED: Final = (0, 0, 0, NONE)
 
 
@@ -117,10 +124,10 @@ class Tally:
         """By client, day and domain."""
         self.failed: defaultdict[tuple[Cell, int], list[int]] = defaultdict(_ZEROS[FAILED].copy)
         """By day and verdict."""
-        self.delays: defaultdict[Cell, defaultdict[int, int]] = defaultdict(
-            lambda: defaultdict(int)
-        )
-        """By hour: how many fell into which class."""
+        self.delays: dict[int, defaultdict[Cell, list[int]]] = {
+            sign: defaultdict(list) for sign in (+1, -1)
+        }
+        """By sign and hour: the classes that delays fell into."""
 
     def add(
         self,
@@ -130,7 +137,7 @@ class Tally:
         outcomes: Sequence[Result],
     ) -> None:
         """Adds these rows, or takes them away; all rows of these entries are needed."""
-        places: dict[int, tuple[int, int]] = {}
+        places: dict[int, Place] = {}
         for number, host, client, born, message_id, msg_id, origin in entries:
             places[number] = client, host
             cell = self.by_hour[born // HOUR, client, host, ""]
@@ -141,50 +148,67 @@ class Tally:
         handed_on = {(row[0], row[1]) for row in outcomes if row[2] == _HANDED_ON}
         last = self._attempts(sign, places, attempts, handed_on)
         for number, recipient, state, at, verdict in outcomes:
-            (client, host), hour = places[number], at // HOUR
             provider = last.get((number, recipient), _UNTRIED)[3]
-            self.by_hour[hour, client, host, provider][_MORE + _STATE + state] += sign
-            domain = recipient.rpartition("@")[2]
-            self.by_domain[client, hour // 24, domain][_STATE + state] += sign
-            if verdict:
-                day = hour // 24, client, host, provider
-                self.failed[day, verdict][_FAILED_STATE + state] += sign
+            self._outcome(sign, places[number], (recipient, state, at, verdict or 0, provider))
+
+    def advance(self, progress: Iterable[Progress]) -> None:
+        """Adds what a known entry has come to."""
+        for one in progress:
+            place = one.client_id, one.host_id
+            for row in one.attempts:
+                self._attempt(+1, place, try_of(row))
+            for reached in one.before:
+                self._outcome(-1, place, reached)
+            for reached in one.after:
+                self._outcome(+1, place, reached)
 
     def _attempts(
         self,
         sign: int,
-        places: dict[int, tuple[int, int]],
+        places: Mapping[int, Place],
         attempts: Iterable[Try],
         handed_on: set[tuple[int, str]],
     ) -> dict[tuple[int, str], tuple[int, int, int, str]]:
         """The last attempt at each recipient, with its provider."""
         last: dict[tuple[int, str], tuple[int, int, int, str]] = {}
-        by_hour, by_domain = self.by_hour, self.by_domain
-        for number, digest, copy, at, manner, recipient, relay, delay, delays in attempts:
-            key, provider = address_key(recipient), self._providers[relay]
-            whom, this = (number, key), (at, digest, copy, provider)
+        for one in attempts:
+            number, digest, copy, at, manner, recipient, relay, *_ = one
+            whom = number, address_key(recipient)
+            this = at, digest, copy, self._providers[relay]
             if whom not in last or this > last[whom]:
                 last[whom] = this
-            status, verdict = self._manners[manner]
-            column = _STATUS.get(status, 0)
-            (client, host), hour = places[number], at // HOUR
-            cell = hour, client, host, provider
-            if column == _SENT and whom in handed_on:
-                by_hour[cell][_HAND_OFFS] += sign
-                continue
-            sums, of_domain = by_hour[cell], by_domain[client, hour // 24, key.rpartition("@")[2]]
-            sums[_MORE] += sign
-            of_domain[0] += sign
-            if column:
-                sums[_MORE + column] += sign
-                of_domain[column] += sign
-            if column == _SENT:
-                classes = self.delays[cell]
-                for number_of_class in _classes_of(delay, delays):
-                    classes[number_of_class] += sign
-            elif verdict and column:
-                self.failed[(hour // 24, client, host, provider), verdict][column - 2] += sign
+            if whom in handed_on and self._manners[manner][0] == _SENT:
+                self.by_hour[at // HOUR, *places[number], this[3]][_HAND_OFFS] += sign
+            else:
+                self._attempt(sign, places[number], one)
         return last
+
+    def _attempt(self, sign: int, place: Place, one: Try) -> None:
+        _, _, _, at, manner, recipient, relay, delay, delays = one
+        (client, host), hour, provider = place, at // HOUR, self._providers[relay]
+        column, verdict = self._manners[manner]
+        cell, domain = (hour, client, host, provider), address_key(recipient).rpartition("@")[2]
+        sums, of_domain = self.by_hour[cell], self.by_domain[client, hour // 24, domain]
+        sums[_MORE] += sign
+        of_domain[0] += sign
+        if not column:
+            return
+        sums[_MORE + column] += sign
+        of_domain[column] += sign
+        if column == _SENT:
+            self.delays[sign][cell] += _classes_of(delay, delays)
+        elif verdict:
+            self.failed[(hour // 24, client, host, provider), verdict][column - 2] += sign
+
+    def _outcome(self, sign: int, place: Place, reached: Reached) -> None:
+        recipient, state, at, verdict, provider = reached
+        (client, host), hour = place, at // HOUR
+        self.by_hour[hour, client, host, provider][_MORE + _STATE + state] += sign
+        domain = recipient.rpartition("@")[2]
+        self.by_domain[client, hour // 24, domain][_STATE + state] += sign
+        if verdict:
+            day = hour // 24, client, host, provider
+            self.failed[day, verdict][_FAILED_STATE + state] += sign
 
     def counted(self) -> dict[Key, list[int]]:
         """The sums of every piece."""
@@ -216,12 +240,13 @@ class Tally:
     def counted_delays(self) -> dict[Key, dict[int, int]]:
         """The delays of the pieces that have any."""
         found: defaultdict[Key, defaultdict[int, int]] = defaultdict(lambda: defaultdict(int))
-        for (hour, client, host, provider), classes in self.delays.items():
-            by_client = found[BY_HOUR_AND_CLIENT, hour, client, 0, ""]
-            by_day = found[BY_DAY, hour // 24, client, host, provider]
-            for number, count in classes.items():
-                by_client[number] += count
-                by_day[number] += count
+        for sign, by_cell in self.delays.items():
+            for (hour, client, host, provider), classes in by_cell.items():
+                by_client = found[BY_HOUR_AND_CLIENT, hour, client, 0, ""]
+                by_day = found[BY_DAY, hour // 24, client, host, provider]
+                for number, count in Counter(classes).items():
+                    by_client[number] += sign * count
+                    by_day[number] += sign * count
         return {**found}
 
 

@@ -101,10 +101,16 @@ class Writer:
         keys = wanted.keys | self._lives.keys_of(wanted.message_ids)
         changes = self._added + correlator.join(self._lives.of_keys(keys))
         self._added = None
-        batch = self._rows.batch(changes)
+        batch = self._rows.batch(changes, as_stored=self._knows_as_stored)
         if refused:
             batch.rejects = self._rejects.rows(refused, correlator.client_at_the_door, batch)
         return batch
+
+    @property
+    def _knows_as_stored(self) -> bool:
+        """Whether what is remembered has the names and verdicts that are stored of it still."""
+        is_judged = not self._judges_by or self.is_judged_by(self._judges_by)
+        return is_judged and not self.removal.is_erasing
 
     def is_judged_by(self, digest: str) -> bool:
         """Whether all that is stored has the verdicts of the list with this digest."""

@@ -6,7 +6,7 @@ Owns the values between a record and a row. All times are microseconds since the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from enum import IntEnum
 from typing import Literal, TypeAlias
@@ -126,6 +126,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     attempts: int
     verdict: Verdict | None
     """Of the last failed attempt where the state is not a delivery."""
+    relay: str
+    """Of the last attempt; empty where there was none."""
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -330,8 +332,10 @@ class Change(msgspec.Struct, frozen=True):
     """Hashes of all that the entry can be found by, where they were worked out already."""
     withdrawn: list[tuple[str, Outcome]] = []
     """Outcomes as they were before, that are none any more; `outcomes` may have others."""
-    withdrawn_from: str = ""
-    """The client id that those outcomes had."""
+    before: Summary | None = None
+    """Of what was known; None where nothing was."""
+    known: Mapping[str, Outcome] = {}
+    """All outcomes, by recipient, as they were before."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
