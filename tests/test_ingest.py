@@ -185,6 +185,28 @@ async def test_who_sent_is_told_in_order_once_it_is_stored(ingest: Ingest, store
     assert all(rows >= wanted for (_, rows), wanted in zip(told, (1, 1, 2, 2), strict=True))
 
 
+async def test_a_transaction_is_committed_beside_the_next_batch(
+    ingest: Ingest, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message has its lines in several batches, and goes on with what another one began."""
+    monkeypatch.setattr("pda.ingest._MOST_EVENTS", 40)
+    monkeypatch.setattr(ingest, "_batch_lines", 1)
+    told: list[int] = []
+    messages = [f"4jXPlN1VQl{number:05}" for number in range(60)]
+    async with running(ingest) as send:
+        for hour in range(3):
+            for number, queue_id in enumerate(messages):
+                at = f"2026-03-10T{10 + hour}:00:01.{number:06}+00:00"
+                line = attempt("deferred", queue_id=queue_id, dsn="4.2.2", at=at, delay=f"{hour}")
+                tell = partial(told.append, 100 * hour + number)
+                await send.send(replace(lines(line), stored=tell))
+    assert told == [100 * hour + number for hour in range(3) for number in range(60)]
+    assert len(attempts(store)) == 180
+    assert ingest.writer_state.commits >= 4
+    with store.reading() as connection:
+        assert [row.attempts for row in queries.outcomes(connection, Filter())] == [3] * 60
+
+
 # --- The disk refuses ----------------------------------------------------------------------------
 
 
@@ -278,6 +300,27 @@ async def test_who_sent_is_told_nothing_while_the_disk_refuses(
         allow(store.connection)
     assert told == ["first", "second"]
     assert ingest.oldest_unstored == 0
+
+
+async def test_the_disk_refuses_what_is_committed_beside_the_next_batch(
+    ingest: Ingest,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    monkeypatch.setattr("pda.ingest._MOST_EVENTS", 40)
+    monkeypatch.setattr(ingest, "_batch_lines", 1)
+    told: list[int] = []
+    refuse(store.connection)
+    async with running(ingest) as send:
+        for number in range(60):
+            some = lines(*large(5, 3 * number))
+            await send.send(replace(some, stored=partial(told.append, number)))
+        await refused(ingest, times=3)
+        assert len(told) < 60
+        allow(store.connection)
+    assert told == list(range(60))
+    assert len(attempts(store)) == 3 * 59 + 5
 
 
 async def test_who_sent_is_never_told_of_what_was_given_up(

@@ -5,7 +5,8 @@ the same transaction is tried again, and all that waits behind it waits. Knows n
 
 One thread at a time computes, whichever hop it works for: each row that is bound lets go of
 Python's lock, and beside a busy thread it would wait 5 ms to have it back. Only a commit, which
-encrypts and waits for the disk without that lock, goes on beside the reading of the next lines.
+encrypts and waits for the disk without that lock, goes on beside the reading of the next lines,
+and beside working out what the next batch changes, once the database was asked about that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import tzinfo
 from functools import partial
 from typing import TypeVar
@@ -47,8 +48,6 @@ _ENTRIES_AT_A_TIME = 500
 _RETRY_S = 1.0
 _MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
-_MOST_UNACKNOWLEDGED = 5_000
-"""In one transaction that a sender waits for, whatever else comes in meanwhile."""
 _IMPORTS_WAITING = 1
 _QUEUED_WORK = 8
 """Batches that may be read while a transaction is committed."""
@@ -90,6 +89,18 @@ class Pending(msgspec.Struct):
     """Of the works, those that are."""
     done: list[trio.Event] = []
     stored: list[Callable[[], None]] = []
+    seconds: float = 0.0
+    """That it took until it was inserted."""
+
+    def add(self, work: Work, batch: Batch) -> None:
+        """A batch that a work came to."""
+        self.batches.append(batch)
+        self.events += work.events
+        self.refused += len(batch.rejects)
+        self.live += work.live
+        if work.done is not None:
+            self.done.append(work.done)
+        self.stored += work.stored
 
 
 class WriterState(msgspec.Struct):
@@ -102,6 +113,8 @@ class WriterState(msgspec.Struct):
     """New or better known ones."""
     seconds: float = 0.0
     """Spent in transactions."""
+    last_seconds: float = 0.0
+    """Spent in the last one."""
     failures: int = 0
     refused: str = ""
     """Why the last transaction could not be committed; empty while all is well."""
@@ -110,6 +123,10 @@ class WriterState(msgspec.Struct):
     """Whether somebody who reads keeps the write-ahead log from being cut."""
     lost_events: int = 0
     """Given up when the service had to stop while the disk refused."""
+
+
+class _GivenUp(Exception):  # noqa: N818 nothing went wrong but for the disk
+    """The service has to stop, and the disk refuses still."""
 
 
 class Ingest:
@@ -139,6 +156,9 @@ class Ingest:
         self._stopping = trio.Event()
         self._give_up_at = math.inf
         self._writing = trio.Lock()
+        self._committed = trio.Event()
+        """Whether no transaction is being committed: only then is the database asked."""
+        self._committed.set()
 
     async def read(self, channel: trio.MemoryReceiveChannel[Lines]) -> None:
         """First hop: lines of all listeners, as they come, until no listener is left."""
@@ -157,14 +177,12 @@ class Ingest:
 
     async def write(self) -> None:
         """Second hop: batches into transactions, until nobody can send any more."""
-        async with self._receive:
+        async with self._receive, trio.open_nursery() as beside:
             async for work in self._receive:
                 self._live_waiting -= work.live
                 async with self._writing:
-                    await self._insert(work)
-                    if not work.live:
-                        self._room.release()
-                    if self._is_due():
+                    await self._insert(work, beside)
+                    if self._is_due() and not self._receive.statistics().current_buffer_used:
                         await self._commit()
             async with self._writing:
                 await self._commit()
@@ -196,15 +214,15 @@ class Ingest:
                 self._pending.batches.append(await self.compute(judge, time.time_ns() // 1000))
                 await self._commit()
 
-    async def _insert(self, work: Work) -> None:
-        pending, rules, waited = self._pending, self.pipeline.rules, work.events
+    async def _insert(self, work: Work, beside: trio.Nursery) -> None:
+        rules, waited, begun = self.pipeline.rules, work.events, time.perf_counter()
         if work.rules is not rules:  # new ones came into force while this was read, or waited
             await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
         removal = self._writer.removal
         refused = removal.refused, removal.refused_attempts
         if removal.is_needed:
             work.told = await self.compute(removal.admit, work.told)
-        batch = await self._prepared(work.told)
+        batch = await self._prepared(work.told, beside)
         batch.refused = removal.refused - refused[0]
         batch.refused_attempts = removal.refused_attempts - refused[1]
         self._waiting -= waited
@@ -212,31 +230,41 @@ class Ingest:
         batch.imported = work.imported
         if work.inserted is not None:
             work.inserted(batch)
-        pending.batches.append(batch)
-        pending.events += work.events
-        pending.refused += len(batch.rejects)
-        pending.live += work.live
-        if work.done is not None:
-            pending.done.append(work.done)
-        pending.stored += work.stored
+        if not work.live:  # while this is inserted, the next one may come
+            self._room.release()
+        self._pending.add(work, batch)
         try:
             await self.compute(self._writer.insert, batch)
         except DatabaseError:  # all of the transaction has gone: the commit inserts it again
             await self._commit()
+        self._pending.seconds += time.perf_counter() - begun
 
-    async def _prepared(self, told: list[Told]) -> Batch:
+    async def _prepared(self, told: list[Told], beside: trio.Nursery) -> Batch:
         """Tries until the database can be read; not for ever when the service has to stop."""
+        writer = self._writer
+        try:
+            await self._committed.wait()
+            stored = await self._tried(writer.look_up, told)
+            if self._is_due():
+                await self._commit_beside(beside)
+            begun = await self.compute(partial(writer.begin, told), stored)
+            await self._committed.wait()
+            return await self._tried(writer.complete, begun)
+        except _GivenUp:
+            self.writer_state.lost_events += count(told)
+            return Batch()
+
+    async def _tried(self, function: Callable[[_T], _R], argument: _T) -> _R:
         while trio.current_time() < self._give_up_at:
             try:
-                return await self.compute(self._prepare, told)
+                return await self.compute(partial(self._restored, function), argument)
             except DatabaseError as error:
                 await self._wait_for_disk(error)
-        self.writer_state.lost_events += count(told)
-        return Batch()
+        raise _GivenUp
 
-    def _prepare(self, told: list[Told]) -> Batch:
+    def _restored(self, function: Callable[[_T], _R], argument: _T) -> _R:
         self._writer.restore(*self._pending.batches)
-        return self._writer.prepare(told)
+        return function(argument)
 
     async def _wait_for_disk(self, error: Exception) -> None:
         self._refused(error)
@@ -246,10 +274,14 @@ class Ingest:
         await self.compute(Writer.look_again, self._writer)
 
     def _is_due(self) -> bool:
-        """An import fills its transactions; live lines wait for no more than what is there."""
+        """An import fills its transactions; live lines wait for no more than what is there.
+
+        Nor does a sender that waits for them to be stored: it sends more while that is done.
+        """
         pending = self._pending
-        most = _MOST_UNACKNOWLEDGED if pending.stored else _MOST_EVENTS
-        if pending.done or pending.events + pending.refused >= most:
+        if pending.done or pending.events + pending.refused >= _MOST_EVENTS:
+            return True
+        if pending.stored and pending.seconds >= self.writer_state.last_seconds:
             return True
         return bool(pending.live) and not self._live_waiting
 
@@ -314,8 +346,31 @@ class Ingest:
             self._sources[zone, hostname] = source
         return source
 
-    async def _commit(self) -> None:
+    async def _commit_beside(self, nursery: trio.Nursery) -> None:
+        """Begins to commit what was inserted; the database is not to be asked meanwhile."""
         pending, self._pending = self._pending, Pending()
+        with suppress(DatabaseError):  # which the commit meets too
+            await self.compute(self._finish, pending.batches)
+        committed = self._committed = trio.Event()
+
+        async def commit() -> None:
+            try:
+                await self._end(pending)
+            finally:
+                committed.set()
+
+        nursery.start_soon(commit)
+
+    def _finish(self, batches: list[Batch]) -> None:
+        self._writer.finish(*batches)
+
+    async def _commit(self) -> None:
+        await self._committed.wait()
+        pending, self._pending = self._pending, Pending()
+        await self._end(pending)
+
+    async def _end(self, pending: Pending) -> None:
+        """Commits it, and tells who waits for that."""
         if pending.batches and not await self._is_committed(pending.batches):
             self.writer_state.lost_events += pending.events
         else:
@@ -337,7 +392,8 @@ class Ingest:
             except DatabaseError as error:
                 await self._wait_for_disk(error)
                 continue
-            state.seconds += time.perf_counter() - begun
+            state.last_seconds = time.perf_counter() - begun
+            state.seconds += state.last_seconds
             state.commits += 1
             state.attempts += sum(batch.new_attempts for batch in batches)
             if clients := set().union(*(batch.clients for batch in batches)):

@@ -92,6 +92,24 @@ def test_kept_is_what_the_rows_say(
         store.close()
 
 
+def test_what_comes_while_other_rules_are_half_applied(tmp_path: Path) -> None:
+    """What is remembered has other verdicts then than what is stored."""
+    store = Store(tmp_path)
+    first, last = SHORT_LIVES[::2], SHORT_LIVES[1::2]
+    store.add(first + LATE_CLIENT[:2])
+    judging = store.writer.rejudge(hard, "another list", 3, 1)
+    store.writer.commit(judging)
+    assert not judging.judging or not judging.judging.finished_at
+    for lines in (last, LATE_CLIENT[2:3], LATE_CLIENT):
+        store.add(lines)
+        assert counted(store.connection) == recounted(store)
+    while not store.writer.is_judged_by("another list"):
+        store.writer.commit(store.writer.rejudge(hard, "another list", 50, 1))
+    store.add(first + LATE_CLIENT[2:])
+    assert counted(store.connection) == recounted(store)
+    store.close()
+
+
 def test_batches_of_one_transaction_and_what_is_rolled_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
     batches = []

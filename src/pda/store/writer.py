@@ -1,14 +1,15 @@
 """Events → rows: batches, one transaction.
 
 Owns all writing. What a batch changes is worked out before anything is written, so that a commit
-that fails (disk full) can be tried again as it is. Never used by two threads at a time.
+that fails (disk full) can be tried again as it is. Never used by two threads at a time, but for
+`begin`, which asks nothing of the database: it may run beside a `commit`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from pda.maillog.events import (
     AttemptKey,
@@ -16,6 +17,7 @@ from pda.maillog.events import (
     EntryKey,
     Failure,
     Life,
+    Refusal,
     Told,
     Verdict,
     Wanted,
@@ -40,6 +42,8 @@ SELECT entry_id, digest, copy, verdict_id, reason, dsn, status, relay FROM attem
 WHERE entry_id > ? AND entry_id <= ? AND status <> 'sent'
 """
 
+Stored: TypeAlias = Mapping[EntryKey, list[Life]]
+
 
 class Correlates(Protocol):
     """What the writer asks of whoever knows what lines mean together."""
@@ -47,14 +51,22 @@ class Correlates(Protocol):
     new_lines: int
 
     def missing(self, told: Iterable[Told]) -> set[EntryKey]: ...
-    def add(self, told: Iterable[Told], stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
+    def add(self, told: Iterable[Told], stored: Stored) -> list[Change]: ...
     def wanted(self) -> Wanted: ...
-    def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]: ...
+    def join(self, stored: Stored) -> list[Change]: ...
     def client_at_the_door(self, client_ip: str, sasl_username: str, /) -> str: ...
     def judge_by(self, classify: Callable[[Failure], Verdict]) -> None: ...
     def revived(self, lives: list[Life]) -> list[Life]: ...
     def forget(self, keys: Iterable[EntryKey]) -> None: ...
     def forget_all(self) -> None: ...
+
+
+class Begun(NamedTuple):
+    """What is known of a batch before more is looked up for it."""
+
+    refused: list[Refusal]
+    changes: list[Change]
+    wanted: Wanted
 
 
 class Writer:
@@ -64,7 +76,6 @@ class Writer:
         migrate(connection)
         self._connection = connection
         self._correlator = correlator
-        self._added: list[Change] | None = None
         self.removal = Removal(connection)
         self._know_names()
         self._counting = Counting(connection)
@@ -87,24 +98,33 @@ class Writer:
         """Lines so far that said what was not known before."""
         return self._correlator.new_lines
 
-    def prepare(self, told: Sequence[Told]) -> Batch:
-        """Works out what this changes. Each batch is to be committed, in this order.
+    def look_up(self, told: Sequence[Told]) -> Stored:
+        """What is stored of these entries; raises `DatabaseError` where it cannot be read."""
+        return self._lives.of_keys(self._correlator.missing(_of_entries(told)))
+
+    def begin(self, told: Sequence[Told], stored: Stored) -> Begun:
+        """What this changes, given what was just looked up for it, as far as that tells."""
+        refused = [one for each in told for one in each.refused]
+        changes = self._correlator.add(_of_entries(told), stored)
+        return Begun(refused, changes, self._correlator.wanted())
+
+    def complete(self, begun: Begun) -> Batch:
+        """All that this changes. Each batch is to be committed, in this order.
 
         Where the database cannot be read (`DatabaseError`), it is to be called again for the same.
         """
-        correlator = self._correlator
-        refused = [one for each in told for one in each.refused]
-        told = [one for one in told if one.queue_id]
-        if self._added is None:
-            self._added = correlator.add(told, self._lives.of_keys(correlator.missing(told)))
-        wanted = correlator.wanted()
+        refused, changes, wanted = begun
         keys = wanted.keys | self._lives.keys_of(wanted.message_ids)
-        changes = self._added + correlator.join(self._lives.of_keys(keys))
-        self._added = None
+        changes = changes + self._correlator.join(self._lives.of_keys(keys))
         batch = self._rows.batch(changes, as_stored=self._knows_as_stored)
         if refused:
-            batch.rejects = self._rejects.rows(refused, correlator.client_at_the_door, batch)
+            at_the_door = self._correlator.client_at_the_door
+            batch.rejects = self._rejects.rows(refused, at_the_door, batch)
         return batch
+
+    def prepare(self, told: Sequence[Told]) -> Batch:
+        """The three steps at once, where nothing is to go on beside them."""
+        return self.complete(self.begin(told, self.look_up(told)))
 
     @property
     def _knows_as_stored(self) -> bool:
@@ -157,14 +177,19 @@ class Writer:
         for batch in batches:
             self.insert(batch)
 
+    def finish(self, *batches: Batch) -> None:
+        """Writes what is missing before `commit` in a transaction of these batches."""
+        self.restore(*batches)
+        with self._whole():
+            self._counting.write()
+
     def commit(self, *batches: Batch) -> None:
         """One durable transaction; raises `OperationalError` when the disk refuses it.
 
         The batches are all that were inserted since the last commit, or are to be inserted now.
         """
-        self.restore(*batches)
+        self.finish(*batches)
         with self._whole():
-            self._counting.write()
             self._connection.execute("COMMIT")
         for batch in batches:
             self.judging = batch.judging or self.judging
@@ -259,6 +284,11 @@ class Writer:
             "SELECT recipient, state, verdict_id FROM outcome WHERE entry_id = ?", (number,)
         ).fetchall()
         return {str(recipient): (state, verdict or 0) for recipient, state, verdict in rows}
+
+
+def _of_entries(told: Iterable[Told]) -> list[Told]:
+    """Without what is of no queue entry."""
+    return [one for one in told if one.queue_id]
 
 
 def _read_judging(connection: Connection) -> Judging:
