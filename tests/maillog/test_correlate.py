@@ -117,6 +117,7 @@ def test_an_expiry_without_any_deferral_is_kept_and_gives_way_to_one() -> None:
         found.outcome().last_at,
         1,
         found.outcome().verdict,
+        found.outcome().relay,
     )
 
 
