@@ -161,6 +161,36 @@ def test_a_chart_is_zoomed_by_dragging(site: Site) -> None:
         assert page.locator("#delivery").is_visible()
 
 
+def test_an_hour_is_told_in_minutes(site: Site, service: Running) -> None:
+    with site.shown("/") as page:
+        page.evaluate("fetch('/test-message', {method: 'POST'})")
+        eventually(service.outcomes, lambda found: found[-1].recipient == "test@pda-test.invalid")
+        page.get_by_role("link", name="1 h").click()
+        page.wait_for_url("**/?range=1h")
+        assert page.locator(".plot").first.get_attribute("data-step") == "120000000"
+        assert page.get_by_text("against the hour before").is_visible()
+        assert page.get_by_role("link", name="pda-test.invalid").first.is_visible()
+
+
+def test_facets_say_what_choosing_them_shows(site: Site) -> None:
+    with site.shown("/messages?q=goomail.example") as page:
+        wanted = page.locator("select[name=state] option", has_text="Hard bounce")
+        number = int("".join(filter(str.isdigit, wanted.text_content() or "")))
+        assert number
+        page.locator("select[name=state]").select_option("hard-bounce")
+        page.wait_for_url("**state=hard-bounce**")
+        assert page.get_by_text(f"{number} recipients").is_visible()
+        assert page.locator("#main tbody tr").count() == number
+
+
+def test_reception_tells_how_quickly_lines_come(site: Site, service: Running) -> None:
+    with site.shown("/system") as page:
+        assert page.get_by_role("columnheader", name="5 min", exact=True).is_visible()
+        service.send([b"<22>1 2026-03-10T10:00:00Z mx1 postfix/qmgr 7 - - x"] * 500)
+        eventually(lambda: page.reload() and page.locator(".pill").text_content(),
+                   lambda said: "a second" in str(said))  # fmt: skip
+
+
 def test_the_first_page_is_small(site: Site) -> None:
     with site.opened() as (context, page, _):
         done: list[Request] = []

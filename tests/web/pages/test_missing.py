@@ -6,10 +6,12 @@ from pathlib import Path
 
 from pda.store.coverage import Coverage, Gap
 from pda.web.pages.missing import missing
+from pda.web.pages.wording import stamp
 from pda.web.ports import Reception
 from tests.support import NOW, attempt, message
 from tests.web.support import user, web
 
+THIN = "\N{NARROW NO-BREAK SPACE}"
 NOTHING = Coverage(10, NOW, 0, 0, 0, 0, [])
 HOUR = 3_600_000_000
 
@@ -22,16 +24,16 @@ def test_nothing_is_missing() -> None:
 def test_each_thing_has_its_sentence() -> None:
     found = Coverage(1000, NOW, 2, 3, 1, 4, [Gap("mx1", NOW, NOW + 5 * HOUR)])
     received = Reception({"lost": 9}, 1234, {"mx1": 1, "mx2": 20})
-    of = "of the 1,000 queue entries heard of last"
+    of = f"of the 1{THIN}000 queue entries heard of last"
     assert missing(found, received) == [
-        "1,234 datagrams were dropped by the kernel: lines are lost.",
+        f"1{THIN}234 datagrams dropped by the kernel: lines are lost.",
         "mx2 says that it has lost 20 lines before they were sent.",
-        "mx1 says that it has lost 1 lines before they were sent.",
-        "9 lines were given up when the service stopped.",
+        "mx1 says that it has lost 1 line before they were sent.",
+        "9 lines given up when the service stopped.",
         f"The beginning of 2 {of} was never seen.",
         f"3 {of} should have left the queue and were not seen to.",
         f"Nothing is known of 4 recipients that the queue manager counted in 1 {of}.",
-        "No message began at mx1 for 5.0 hours from 2026-03-10T12:00:00Z.",
+        f"No message began at mx1 for 5.0 hours from {stamp(NOW)}.",
     ]
     assert len(missing(found, None)) == 4
 

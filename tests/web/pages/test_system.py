@@ -44,7 +44,7 @@ async def test_how_quickly_it_goes(tmp_path: Path) -> None:
     for text in texts:
         assert "tcp 127.0.0.1:5514 17 4 12 345" in text  # now, in five minutes, in all
         assert "2 000 lines, 1 234 a second, 50.0 %" in text
-    assert "In the last 5 minutes Since the start Number 2 4 Attempts in each 3 2.5" in texts[0]
+    assert "Last 5 min Since start Number 2 4 Attempts in each 3 2.5" in texts[0]
     assert "Removed by age after 90 days" in texts[0]
 
 

@@ -1,19 +1,47 @@
 """How complete the picture is, in sentences beside the figures.
 
-Owns the words. What is missing is found by the store (`coverage`) and counted by the service.
+Owns the words, and for how long an answer holds. What is missing is found by the store (`coverage`)
+and counted by the service.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from typing import Final
 
-from pda.store.coverage import Coverage
-from pda.times import rfc3339
+from markupsafe import Markup
+
+from pda.store.coverage import Coverage, coverage
+from pda.web.asking import Asker
+from pda.web.pages.wording import counted, number, stamp
 from pda.web.ports import Reception
 
-ENTRIES = 10_000
+ENTRIES: Final = 10_000
 """Looked at for a page, those that were heard of last."""
-_GAPS = 3
+_GAPS: Final = 3
+_HOLDS_S: Final = 60.0
+_MOST: Final = 100
+"""Answers that are remembered."""
+
+
+class Completeness:
+    """What is missing of the messages, asked for once a minute for each that may see it."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+        self._known: dict[str | None, tuple[float, Coverage]] = {}
+
+    async def of(self, client: str | None) -> Coverage:
+        """Of all, or of one client's; not older than a minute."""
+        now = time.monotonic()
+        at, found = self._known.get(client, (0.0, None))
+        if found is None or at < now - _HOLDS_S:
+            found = await self._asker.ask(coverage, client, time.time_ns() // 1000, ENTRIES)
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[client] = now, found
+        return found
 
 
 def missing(found: Coverage, received: Reception | None) -> list[str]:
@@ -23,24 +51,26 @@ def missing(found: Coverage, received: Reception | None) -> list[str]:
 
 def _of_lines(received: Reception) -> Iterator[str]:
     if received.kernel_drops:
-        yield f"{received.kernel_drops:,} datagrams were dropped by the kernel: lines are lost."
+        dropped = counted(received.kernel_drops, "datagram")
+        yield f"{dropped} dropped by the kernel: lines are lost."
     for host, lines in sorted(received.lost_before.items(), key=lambda one: -one[1])[:_GAPS]:
-        yield f"{host} says that it has lost {lines:,} lines before they were sent."
+        yield f"{host} says that it has lost {counted(lines, 'line')} before they were sent."
     if lost := received.fates.get("lost"):
-        yield f"{lost:,} lines were given up when the service stopped."
+        yield f"{counted(lost, 'line')} given up when the service stopped."
 
 
 def _of_messages(found: Coverage) -> Iterator[str]:
-    of = f"of the {found.entries:,} queue entries heard of last"
+    of = f"of the {number(found.entries)} queue entries heard of last"
     if found.headless:
-        yield f"The beginning of {found.headless:,} {of} was never seen."
+        yield f"The beginning of {number(found.headless)} {of} was never seen."
     if found.unfinished:
-        yield f"{found.unfinished:,} {of} should have left the queue and were not seen to."
+        yield f"{number(found.unfinished)} {of} should have left the queue and were not seen to."
     if found.recipients_missing:
         yield (
-            f"Nothing is known of {found.recipients_missing:,} recipients that the queue manager"
-            f" counted in {found.short:,} {of}."
+            f"Nothing is known of {counted(found.recipients_missing, 'recipient')} that the queue"
+            f" manager counted in {number(found.short)} {of}."
         )
     for gap in found.gaps[:_GAPS]:
-        hours = (gap.until - gap.since) / 3_600_000_000
-        yield f"No message began at {gap.host} for {hours:.1f} hours from {rfc3339(gap.since)}."
+        hours = f"{(gap.until - gap.since) / 3_600_000_000:.1f}"
+        sentence = Markup("No message began at {} for {} hours from {}.")
+        yield sentence.format(gap.host, hours, stamp(gap.since))

@@ -6,7 +6,6 @@ as with a day of it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any, Final
@@ -16,7 +15,6 @@ from quart import Response, g
 from quart.app import Quart
 
 from pda.store import queries
-from pda.store.coverage import coverage
 from pda.store.database import Connection
 from pda.store.queries import Counts, Delays, Filter, Point
 from pda.web.asking import Asker
@@ -26,7 +24,7 @@ from pda.web.pages.counting import Counting, Share
 from pda.web.pages.figures import Side
 from pda.web.pages.first import target
 from pda.web.pages.layout import Layout
-from pda.web.pages.missing import ENTRIES, missing
+from pda.web.pages.missing import Completeness, missing
 from pda.web.pages.outcomes import Tally
 from pda.web.pages.sample import latest_failures
 from pda.web.pages.trouble import Trouble
@@ -75,6 +73,7 @@ class OverviewPage:
         self._site = site
         self._asker = asker
         self._layout = layout
+        self._completeness = Completeness(asker)
 
     def register(self, app: Quart) -> None:
         """Takes its path."""
@@ -85,8 +84,7 @@ class OverviewPage:
         view = self._layout.view()
         overview = await self._asker.ask(overview_of, view)
         service, whole = self._site.service, g.principal.client_id is None
-        now, client = time.time_ns() // 1000, g.principal.client_id
-        found = await self._asker.ask(coverage, client, now, ENTRIES)
+        found = await self._completeness.of(g.principal.client_id)
         return await self._layout.page(
             "overview.html",
             view,

@@ -24,9 +24,12 @@ def utc(at: int) -> str:
 
 def stamp(at: int) -> Markup:
     """A moment as an element: UTC here, in the viewer's zone where scripts run, exact on hover."""
-    text = utc(at)
-    exact = f"{text.replace(' ', 'T')}.{at % 1_000_000:06}Z"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, text)
+    exact = _exact(at)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, utc(at))
+
+
+def _exact(at: int) -> str:
+    return f"{utc(at).replace(' ', 'T')}.{at % 1_000_000:06}Z"
 
 
 def bar(at: int) -> Markup:
@@ -42,6 +45,13 @@ def ago(at: int) -> str:
         if seconds >= length:
             return f"{counted(seconds // length, unit)} ago"
     return f"{seconds} s ago"
+
+
+def since(at: int) -> Markup:
+    """How long ago, as an element: exact on hover."""
+    return Markup('<time data-ago datetime="{}" title="{}">{}</time>').format(
+        _exact(at), _exact(at), ago(at)
+    )
 
 
 def counted(count: int, unit: str) -> str:
@@ -115,7 +125,7 @@ FILTERS: Final = {
     "utc": utc,
     "stamp": stamp,
     "bar": bar,
-    "ago": ago,
+    "ago": since,
     "counted": counted,
     "number": number,
     "percent": percent,

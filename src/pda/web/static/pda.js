@@ -7,7 +7,7 @@ const clock = (at) => `${two(at.getHours())}:${two(at.getMinutes())}`;
 // --- Times in the viewer's zone; the exact moment in UTC stays on hover.
 
 function localise(root = document) {
-  for (const time of all("time[datetime]", root)) {
+  for (const time of all("time[datetime]:not([data-ago])", root)) {
     const at = new Date(time.dateTime.slice(0, 23).replace("Z", "") + "Z");
     if (isNaN(at)) continue;
     time.textContent = `${day(at)} ${clock(at)}${time.dateTime.length > 17 ? `:${two(at.getSeconds())}` : ""}`;
@@ -164,6 +164,23 @@ function copying(pre) {
   pre.after(button);
 }
 
+// --- While a page is being made: a line at its top, as soon as that takes a while.
+
+function waiting() {
+  const root = document.documentElement;
+  const begin = () => root.setAttribute("aria-busy", "true"), end = () => root.removeAttribute("aria-busy");
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    const other = event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (!link || other || link.target || link.hasAttribute("download")) return;
+    const to = new URL(link.href);
+    if (to.origin === location.origin && (to.pathname !== location.pathname || to.search !== location.search)) begin();
+  });
+  document.addEventListener("submit", (event) => { if (!event.defaultPrevented) begin(); });
+  addEventListener("pageshow", end);
+}
+
+waiting();
 localise();
 sayZone();
 all("form.filters").forEach(ownRange);
