@@ -28,6 +28,13 @@ def titles(sink: Sink) -> list[str]:
     return [mail["Subject"].partition("] ")[2] for mail in sink.mails]
 
 
+def told(sink: Sink) -> list[str]:
+    """The heads of what the mails tell, the service's own faults first."""
+    lines = [line for mail in sink.mails for line in mail.get_content().splitlines()]
+    heads = [head for head, where in zip(lines, lines[2:], strict=False) if "Where: " in where]
+    return sorted(heads, key=lambda head: not head.startswith("fault"))
+
+
 def test_told_once_whatever_happens_in_between(tmp_path: Path) -> None:
     now = time.time_ns() // 1000
     port = free_port()
@@ -38,18 +45,30 @@ def test_told_once_whatever_happens_in_between(tmp_path: Path) -> None:
         eventually(lambda: len(running.attempts()), lambda n: n == 100)
         running.stop(signal.SIGKILL)
         running.start()  # it looks for the first time, and the mail server is away
-        eventually(lambda: running.get("/api/v1/alerts")["alerts"], lambda found: len(found) == 2)
+        eventually(lambda: running.get("/api/v1/alerts")["alerts"], lambda found: len(found) == 3)
         running.stop(signal.SIGKILL)
         with taking_mail(port=port) as sink:
             running.start()
-            eventually(lambda: titles(sink), bool, 60)
+            eventually(lambda: told(sink), lambda found: len(found) == 3, 60)
             done = running.pda("alerts", "test")
             assert (done.returncode, done.stdout) == (0, b"mail ops@example.org: sent\n")
             running.stop()
             running.start()
-            assert len(running.get("/api/v1/alerts")["alerts"]) == 3
+            assert len(running.get("/api/v1/alerts")["alerts"]) == 4
             running.stop(signal.SIGKILL)
-    assert titles(sink) == ["20 % bounces, client shop (+1)", "test of alerts", "pda stops"]
+    bounces = ["20 % bounces, client shop", "20 % bounces, domain example.org"]
+    killed, *others = told(sink)
+    assert killed.startswith("fault: pda was killed, or failed; it had begun at 20")
+    assert others == [*bounces, "test of alerts", "pda stops"]
+
+
+def test_a_stop_is_no_kill(tmp_path: Path) -> None:
+    with Running(tmp_path) as running:
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+            running.stop(number)
+            running.start()
+        log = running.log.read_text()
+    assert log.count("pda was killed, or failed") == 1
 
 
 def test_what_is_said_where_nobody_is_told(tmp_path: Path) -> None:

@@ -40,8 +40,9 @@ _T = TypeVar("_T")
 class Rooms:
     """The parts that write, opened; used by the service and by an import without one."""
 
-    def __init__(self, settings: config.Settings) -> None:
+    def __init__(self, settings: config.Settings, lock: WriteLock) -> None:
         self.settings = settings
+        self._lock = lock
         self.key = find_key(
             settings.database, settings.key_file, os.environ.get("PDA_STORE_KEY", "")
         )
@@ -53,6 +54,14 @@ class Rooms:
         self.checkpoints = Checkpoints(self.ingest, self.writer, settings.database)
         self.housekeeping = Housekeeping(self.ingest, self.writer, settings.retention)
         self.importer = Importer(self.ingest, self.writer.find_imports, config.zone, self._task)
+
+    def begin(self, at: str) -> str:
+        """A service begins; when the one before did, where that has never come to its `end`."""
+        return self._lock.note(at)
+
+    def end(self) -> None:
+        """The service has come to its end: nobody killed it, and nothing failed."""
+        self._lock.note("")
 
     async def reload_rules(self) -> None:
         """Swaps the rules, not yet for history; bad ones change nothing: raises `ConfigError`."""
@@ -102,7 +111,7 @@ def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
     lock = WriteLock(settings.database)
     try:
         finish_change_of_key(settings.database, settings.key_file)
-        rooms = Rooms(settings)
+        rooms = Rooms(settings, lock)
         try:
             yield rooms
         finally:

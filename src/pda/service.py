@@ -49,6 +49,7 @@ from pda.store.database import DatabaseError
 from pda.store.edits import Edit, NotThereError, T
 from pda.store.readers import Readers
 from pda.store.suppressions import Thresholds
+from pda.times import rfc3339
 from pda.tls import TlsError
 from pda.tuning import tidy, tune
 from pda.web.app import create_app
@@ -274,6 +275,7 @@ class Service:
     async def run(self, signals: AsyncIterator[int]) -> int:
         """Serves until it is stopped, then drains, commits and closes; the exit status."""
         settings, rooms = self._rooms.settings, self._rooms
+        unended = rooms.begin(rfc3339(self.started_at))
         readers = Readers(settings.database, rooms.key, settings.store.readers)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -289,6 +291,9 @@ class Service:
             nursery.start_soon(self._outgoing.run, self.news)
             self._alerts = Alerts(self._outgoing, self, lambda: rooms.settings)
             await nursery.start(self._alerts.run)
+            if unended:
+                log.error("pda was killed, or failed; it had begun at %s", unended)
+                self._alerts.wake()
             await nursery.start(control.serve, settings.control_socket, self._order)
             if not await trio.to_thread.run_sync(readers.call, users):
                 log.warning("there is no user: HTTP serves this machine only (pda user add NAME)")
@@ -315,6 +320,7 @@ class Service:
         if lost := rooms.ingest.writer_state.lost_events:
             log.error("stopped with %d events lost: the database refused them", lost)
             return 1
+        rooms.end()
         return self.exit_status
 
     async def _start_listeners(self, nursery: trio.Nursery) -> None:

@@ -148,3 +148,12 @@ def test_the_writer_waits_for_the_disk(tmp_path: Path) -> None:
     (level,) = connection.execute("PRAGMA synchronous").fetchone() or ("",)
     assert str(level) == "2"  # FULL
     connection.close()
+
+
+def test_what_the_lock_notes_outlives_who_held_it(tmp_path: Path) -> None:
+    found = []
+    for text in ("first", "", "third"):
+        lock = WriteLock(tmp_path / "pda.db")
+        found.append(lock.note(text))
+        lock.release()
+    assert found == ["", "first", ""]

@@ -344,6 +344,18 @@ class WriteLock:
             os.close(self._handle)
             raise InUseError(f"another process writes {database} already") from None
 
+    def note(self, text: str) -> str:
+        """Writes a short text into its file; what stood there, whoever held it then.
+
+        A disk that refuses changes nothing: the text is not worth a stop.
+        """
+        before = os.pread(self._handle, 1000, 0).decode("ascii", "replace")
+        with suppress(OSError):
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, text.encode("ascii"), 0)
+            os.fsync(self._handle)
+        return before
+
     def release(self) -> None:
         """Lets another process write."""
         os.close(self._handle)
