@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from pda.store import database
 
 CONF = Path(__file__).parents[1] / "conf"
+README = CONF.parent / "README.md"
 UNIT = CONF / "systemd/pda.service"
 LOGROTATE = CONF / "logrotate/mail"
 
@@ -46,6 +48,14 @@ def test_the_unit_hands_over_the_key_under_the_name_that_the_store_looks_for(
     nowhere = tmp_path / "nowhere"
     database.find_key(nowhere / "pda.db", nowhere / "key")
     assert not nowhere.exists()
+
+
+def test_rules_can_be_saved_where_the_readme_puts_them() -> None:
+    """The unit leaves nothing else to be written."""
+    (file,) = re.findall(r'^\[rules\]\nfile = "(.+)"$', README.read_text(), re.MULTILINE)
+    unit = unit_settings()
+    assert unit["ProtectSystem"] == ["strict"]
+    assert Path(file).parent == Path("/var/lib", *unit["StateDirectory"])
 
 
 def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
