@@ -15,6 +15,7 @@
     alerts.py alarms.py  what is wrong, and what was; alerts as pages show them
     system.py     the service itself, who may ask, who changed what
     counting.py sample.py  what pages ask of what was counted; the latest attempts, where nothing is
+    holding.py    answers that hold for a minute
     missing.py    how complete the picture is, in sentences
     bounces.py rejects.py  why mail fails, and what no rule knows; who was refused at the door
     workbench.py  a new rule: tried on what is stored, and saved
@@ -35,6 +36,7 @@ from pda.web.pages.first import TestMessage
 from pda.web.pages.layout import Layout
 from pda.web.pages.message import MessagePage
 from pda.web.pages.messages import MessagesPage
+from pda.web.pages.missing import Completeness
 from pda.web.pages.original import OriginalLinks
 from pda.web.pages.overview import OverviewPage
 from pda.web.pages.places import PlacesPage
@@ -49,14 +51,15 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     """Takes the paths of all pages."""
     layout = Layout(site, asker)
     layout.register(app)
-    OverviewPage(site, asker, layout).register(app)
+    completeness = Completeness(asker)
+    OverviewPage(site, asker, layout, completeness).register(app)
     TestMessage(site.service, asker).register(app)
     MessagesPage(asker, layout).register(app)
     MessagePage(asker, layout).register(app)
     PlacesPage(asker, layout).register(app)
     RecipientsPage(site, asker, layout).register(app)
     AlertsPage(site.service, asker, layout).register(app)
-    SystemPage(site, asker, layout).register(app)
+    SystemPage(site, asker, layout, completeness).register(app)
     BouncesPage(site, asker, layout).register(app)
     RejectsPage(asker, layout).register(app)
     WorkbenchPage(site.service, asker, layout).register(app)

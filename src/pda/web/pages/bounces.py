@@ -18,6 +18,7 @@ from pda.web.asking import Asker
 from pda.web.pages import figures
 from pda.web.pages.charts import Chart
 from pda.web.pages.counting import Counting, Share
+from pda.web.pages.holding import Held
 from pda.web.pages.layout import Layout
 from pda.web.pages.view import View
 from pda.web.ports import Site
@@ -38,9 +39,10 @@ class BouncesPage:
     """Answers `/bounces`."""
 
     def __init__(self, site: Site, asker: Asker, layout: Layout) -> None:
-        self._rulebook = site.service.rulebook
+        self._service = site.service
         self._asker = asker
         self._layout = layout
+        self._unknown = Held(self._ask_unknown)
 
     def register(self, app: Quart) -> None:
         """Takes its path."""
@@ -52,8 +54,13 @@ class BouncesPage:
         found = await self._asker.ask(bounces_of, view)
         unknown: Sequence[msgspec.Struct] = ()
         if g.principal.client_id is None:
-            unknown = await self._asker.ask_much(self._rulebook.unclassified, _UNKNOWN)
+            rules = self._service.rules_status()
+            unknown = await self._unknown.of((rules.digest, rules.changed, rules.entries_left))
         return await self._layout.page("bounces.html", view, found=found, unknown=unknown)
+
+    async def _ask_unknown(self, _: tuple[str, int, int]) -> Sequence[msgspec.Struct]:
+        """As of a rule list, and how far history is judged by it."""
+        return await self._asker.ask_much(self._service.rulebook.unclassified, _UNKNOWN)
 
 
 def bounces_of(connection: Connection, view: View) -> Bounces:

@@ -66,6 +66,14 @@ class Counting:
             return self._rows.points(scope, time.step, group)
         return queries.series(self._connection, scope, time.kept, group)
 
+    def whole(self, time: Period, group: Group = "") -> dict[str, Counts]:
+        """What was counted of each group in all of a time."""
+        if self._rows is not None:
+            return figures.totals(self.series(time, group))
+        scope = figures.scope(self._view, time, **self._narrower)
+        points = queries.series(self._connection, scope, "whole", group)
+        return {one.group: one.counts for one in points}
+
     def top(self, what: What, limit: int, *, before: bool = False, **narrower: str) -> list[Top]:
         """The most frequent ones; of whole days where it is not fine."""
         time = self.days.before() if before else self.days
@@ -86,7 +94,9 @@ class Counting:
 
     def counted(self) -> tuple[Counts, Counts]:
         """All of the period, and of the one before."""
-        now, before = (figures.total(self.series(time)) for time in (self.time, self.time.before()))
+        now, before = (
+            self.whole(time).get("", Counts()) for time in (self.time, self.time.before())
+        )
         return now, before
 
     def reasons(self, most: int) -> list[Share]:

@@ -1,7 +1,6 @@
 """How complete the picture is, in sentences beside the figures.
 
-Owns the words, and for how long an answer holds. What is missing is found by the store (`coverage`)
-and counted by the service.
+Owns the words. What is missing is found by the store (`coverage`) and counted by the service.
 """
 
 from __future__ import annotations
@@ -14,34 +13,23 @@ from markupsafe import Markup
 
 from pda.store.coverage import Coverage, coverage
 from pda.web.asking import Asker
+from pda.web.pages.holding import Held
 from pda.web.pages.wording import counted, number, stamp
 from pda.web.ports import Reception
 
 ENTRIES: Final = 10_000
 """Looked at for a page, those that were heard of last."""
 _GAPS: Final = 3
-_HOLDS_S: Final = 60.0
-_MOST: Final = 100
-"""Answers that are remembered."""
 
 
-class Completeness:
-    """What is missing of the messages, asked for once a minute for each that may see it."""
+class Completeness(Held[str | None, Coverage]):
+    """What is missing of the messages: of all, or of one client's."""
 
     def __init__(self, asker: Asker) -> None:
-        self._asker = asker
-        self._known: dict[str | None, tuple[float, Coverage]] = {}
+        async def ask(client: str | None) -> Coverage:
+            return await asker.ask(coverage, client, time.time_ns() // 1000, ENTRIES)
 
-    async def of(self, client: str | None) -> Coverage:
-        """Of all, or of one client's; not older than a minute."""
-        now = time.monotonic()
-        at, found = self._known.get(client, (0.0, None))
-        if found is None or at < now - _HOLDS_S:
-            found = await self._asker.ask(coverage, client, time.time_ns() // 1000, ENTRIES)
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[client] = now, found
-        return found
+        super().__init__(ask)
 
 
 def missing(found: Coverage, received: Reception | None) -> list[str]:

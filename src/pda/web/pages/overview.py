@@ -69,11 +69,13 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 class OverviewPage:
     """Answers `/`."""
 
-    def __init__(self, site: Site, asker: Asker, layout: Layout) -> None:
+    def __init__(
+        self, site: Site, asker: Asker, layout: Layout, completeness: Completeness
+    ) -> None:
         self._site = site
         self._asker = asker
         self._layout = layout
-        self._completeness = Completeness(asker)
+        self._completeness = completeness
 
     def register(self, app: Quart) -> None:
         """Takes its path."""
@@ -110,7 +112,7 @@ def overview_of(connection: Connection, view: View) -> Overview:
         is_empty=not points and queries.oldest(connection, view.client) is None,
         is_fine=counting.is_fine,
         now=figures.total(points),
-        before=figures.total(counting.series(counting.time.before())),
+        before=counting.whole(counting.time.before()).get("", Counts()),
         weight=counting.time.weight(),
         outcomes=figures.outcomes_chart(points, counting.time),
         troubles=_told(connection, view, _troubles(counting, providers, of_providers, domains)),
@@ -129,7 +131,7 @@ def _providers(counting: Counting) -> tuple[list[Side], Mapping[str, Sequence[Po
     time = counting.of_providers
     groups = figures.by_group(counting.series(time, "provider"))
     now = {name: figures.total(points) for name, points in groups.items()}
-    before = figures.totals(counting.series(time.before(), "provider"))
+    before = counting.whole(time.before(), "provider")
     sides = [
         msgspec.structs.replace(side, spark=figures.failing_line(groups[side.name], time))
         for side in figures.sides(now, before, len(groups))
@@ -199,8 +201,7 @@ def _explained(connection: Connection, view: View, one: Trouble) -> Trouble:
 
 def _clients(counting: Counting) -> list[tuple[str, Counts, Counts]]:
     now, before = (
-        figures.totals(counting.series(time, "client"))
-        for time in (counting.time, counting.time.before())
+        counting.whole(time, "client") for time in (counting.time, counting.time.before())
     )
     ranked = sorted(now, key=lambda name: (-now[name].attempts, name))[: 3 * _ROWS]
     return [(name, now[name], before.get(name, Counts())) for name in ranked]

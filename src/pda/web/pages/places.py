@@ -14,7 +14,7 @@ from quart import Response
 from quart.app import Quart
 
 from pda.store.database import Connection
-from pda.store.queries import AttemptRow, Delays, Filter
+from pda.store.queries import AttemptRow, Counts, Delays, Filter
 from pda.web.asking import Asker
 from pda.web.pages import figures
 from pda.web.pages.charts import Chart
@@ -104,7 +104,7 @@ def _counted(connection: Connection, counting: Counting, wanted: Filter) -> Plac
 
 def _place(connection: Connection, counting: Counting, wanted: Filter, **more: Any) -> Place:
     points = counting.series(counting.time)
-    now, before = figures.total(points), figures.total(counting.series(counting.time.before()))
+    now, before = figures.total(points), counting.whole(counting.time.before()).get("", Counts())
     found: dict[str, Any] = {"reasons": [], "delays": None, "delay": None, "sample": None, **more}
     return Place(
         side=Side(name=wanted.domain or wanted.provider or "", now=now, before=before),

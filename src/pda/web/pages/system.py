@@ -15,13 +15,13 @@ from quart import Response, g, request
 from quart.app import Quart
 
 from pda.store import accounts, audit, imports, queries
-from pda.store.coverage import Coverage, coverage
 from pda.store.database import Connection
 from pda.store.imports import Import
 from pda.web.asking import Asker
 from pda.web.editing import author, require_admin, require_whole
 from pda.web.errors import Refused
 from pda.web.pages.layout import Layout
+from pda.web.pages.missing import Completeness
 from pda.web.ports import Service, Site
 
 _IMPORTS: Final = 20
@@ -60,7 +60,6 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     totals: queries.Totals
     since: int
     """When the oldest attempt was made; 0 where there is none."""
-    coverage: Coverage
     files: list[Import]
     """The last ones that were read, the last one first."""
     waiting: int
@@ -76,10 +75,13 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
 class SystemPage:
     """Answers `/system`."""
 
-    def __init__(self, site: Site, asker: Asker, layout: Layout) -> None:
+    def __init__(
+        self, site: Site, asker: Asker, layout: Layout, completeness: Completeness
+    ) -> None:
         self._service: Service = site.service
         self._asker = asker
         self._layout = layout
+        self._completeness = completeness
 
     def register(self, app: Quart) -> None:
         """Takes its paths."""
@@ -90,11 +92,12 @@ class SystemPage:
         """All of it that one may see."""
         require_whole()
         now, service = time.time_ns() // 1000, self._service
-        found = await self._asker.ask(system_of, now, admin=g.principal.is_admin)
+        found = await self._asker.ask(system_of, admin=g.principal.is_admin)
         return await self._layout.page(
             "system.html",
             self._layout.view(),
             found=found,
+            coverage=await self._completeness.of(None),
             now=now,
             service=service,
             listeners=service.listeners(),
@@ -118,12 +121,11 @@ class SystemPage:
         return Response("", 303, {"Location": f"{request.root_path}/system"})
 
 
-def system_of(connection: Connection, now: int, *, admin: bool) -> System:
+def system_of(connection: Connection, *, admin: bool) -> System:
     """What there is to show."""
     return System(
         totals=queries.totals(connection, None),
         since=queries.oldest(connection, None) or 0,
-        coverage=coverage(connection, None, now),
         files=imports.all_files(connection)[: -_IMPORTS - 1 : -1],
         waiting=sum(one.recipients for one in queries.states(connection) if one.state in _IN_QUEUE),
         access=_access(connection) if admin else None,
