@@ -7,6 +7,7 @@ Owns scales, ticks and the geometry of bars and lines; `_chart.html` makes SVG o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import ceil, floor, log10
 from typing import Final
 
@@ -34,7 +35,7 @@ class Series(msgspec.Struct, frozen=True):
     """One for each bucket; None where nothing is known."""
 
 
-class Chart(msgspec.Struct, frozen=True, kw_only=True):
+class Chart(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What is to be shown."""
 
     id: str
@@ -57,7 +58,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     def is_empty(self) -> bool:
         return not any(value for series in self.series for value in series.values)
 
-    @property
+    @cached_property
     def top(self) -> float:
         """Where the scale ends."""
         return self.most or self._grid()[-1]
@@ -124,7 +125,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
         columns = zip(*(series.values for series in self.series), strict=True)
         return [sum(value or 0.0 for value in column) for column in columns]
 
-    @property
+    @cached_property
     def _decades(self) -> tuple[int, int]:
         known = [value for value in self._heights() if value > 0] or [1.0]
         low, high = floor(log10(max(min(known), 0.01))), ceil(log10(max(known)))
