@@ -1,4 +1,4 @@
-"""What the service does to the store by itself: removes what is too old, ends erasures.
+"""What the service does to the store by itself: removes what is too old, ends erasures, packs.
 
 Owns when that is done and in which pieces: each is short, and live lines are written between two of
 them. Knows no SQL. Whatever was interrupted goes on with the next start.
@@ -17,7 +17,7 @@ import trio
 
 from pda.config import RetentionSettings
 from pda.ingest import Ingest
-from pda.store import erasure, retention
+from pda.store import address_blocks, erasure, retention
 from pda.store.database import Connection, DatabaseError
 from pda.store.writer import Writer
 
@@ -93,6 +93,8 @@ class Housekeeping:
             removed += await self._fit(now)
         if removed:
             await self._remove_orphans(ask)
+        while await self._do(address_blocks.pack):
+            pass
         while await self._do(partial(retention.give_back, pages=_PAGES)):
             pass
         if removed:  # the file is cut where the log is copied into it

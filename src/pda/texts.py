@@ -6,6 +6,7 @@ Owns what a terminal and a spreadsheet would take for more than text. Imports no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FIRST = frozenset(_FORMULA)
@@ -25,9 +26,30 @@ def cell(value: object) -> object:
     return f"'{plain(value)}" if value.startswith(_FORMULA) else plain(value)
 
 
-def cells(values: Sequence[object]) -> Sequence[object]:
-    """The cells of a row; most rows are harmless as they are, and looked at as a whole."""
-    texts = [value for value in values if isinstance(value, str) and value]
-    if "".join(texts).isprintable() and _FIRST.isdisjoint([text[0] for text in texts]):
-        return values
-    return [cell(value) for value in values]
+def column(values: Sequence[object]) -> Sequence[str]:
+    """The cells of a column of a CSV file (RFC 4180): most columns are harmless as a whole."""
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        texts = cast("Sequence[str]", values)
+    else:
+        texts = ["" if value is None else str(value) for value in values]
+    if str not in kinds or _is_harmless(texts):
+        return texts
+    return [_quoted(str(cell("" if value is None else value))) for value in values]
+
+
+def _is_harmless(texts: Sequence[str]) -> bool:
+    every = "".join(texts)
+    return (
+        every.isprintable()
+        and "," not in every
+        and '"' not in every
+        and _FIRST.isdisjoint({text[:1] for text in texts})
+    )
+
+
+def _quoted(text: str) -> str:
+    """A text without line ends."""
+    if "," not in text and '"' not in text:
+        return text
+    return '"' + text.replace('"', '""') + '"'

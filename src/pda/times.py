@@ -9,17 +9,19 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS = tuple(f"{second:02}" for second in range(60))
 
 
 def rfc3339(at: int) -> str:
     """µs since the epoch as RFC 3339 in UTC."""
     minute, rest = divmod(at, 60_000_000)
     second, fraction = divmod(rest, 1_000_000)
-    point = f".{fraction:06}" if fraction else ""
-    return f"{_minute(minute)}{second:02}{point}Z"
+    if fraction:
+        return f"{_minute(minute)}{_SECONDS[second]}.{fraction:06}Z"
+    return f"{_minute(minute)}{_SECONDS[second]}Z"
 
 
-@lru_cache(4096)
+@lru_cache(16_384)
 def _minute(number: int) -> str:
     """The beginning of all moments of a minute; an export has many of each."""
     return (_EPOCH + timedelta(minutes=number)).isoformat()[:17]

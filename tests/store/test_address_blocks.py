@@ -136,3 +136,26 @@ def test_the_writer_keeps_them(tmp_path: Path) -> None:
     assert before == [(1, 1)]
     address_blocks.recompute(store.connection)
     assert found(reader, "bo@bücher") == found(reader, "news@") == {1}
+
+
+def test_blocks_are_put_together_where_nothing_comes_any_more(store: Store) -> None:
+    batches = [[(1024 * n + 1 + k, f"r{k}@d{n}.example") for k in range(1024)] for n in range(33)]
+    fill(store.connection, batches)
+    store.connection.execute("INSERT INTO entry (id, host_id) VALUES (65000, 1)")
+    assert not address_blocks.pack(store.connection)  # its piece is not at its end
+    store.connection.execute("INSERT INTO entry (id, host_id) VALUES (65536, 1)")
+    times = 0
+    while address_blocks.pack(store.connection):
+        times += 1
+    store.connection.execute("DELETE FROM entry")
+    sizes = store.connection.execute(
+        "SELECT count(*), sum(number < 0) FROM address_block"
+    ).fetchall()
+    assert (times, sizes) == (2, [(9, 8)])  # one is left that has no others beside it
+    assert found(store.connection, "r77@") == {1024 * n + 78 for n in range(33)}
+    assert found(store.connection, "r1023@d31") == {1024 * 32}
+    assert found(store.connection, "d3.ex", 1, 3 * 1024 + 2) == {3 * 1024 + 1, 3 * 1024 + 2}
+    blocks = AddressBlocks(store.connection)
+    store.connection.executemany(address_blocks.PUT, blocks.rows([(66_000, "new@x.example")]))
+    assert found(store.connection, "new@x") == {66_000}
+    assert found(store.connection, "r5@d32") == {32 * 1024 + 6}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+from pda.texts import cell
 from pda.web.formats import Form, Members, Selectable, chosen, fields_of
 from pda.web.values import read_text
 
@@ -91,3 +92,22 @@ def test_no_cell_is_a_formula_whatever_the_text(text: str) -> None:
     assert not cells[0].startswith(("=", "+", "-", "@", "\t", "\r"))
     if text.isprintable() and text.isalnum():
         assert cells[0] == text
+
+
+@given(
+    st.lists(
+        st.builds(
+            Row,
+            st.text() | st.text(',"=a\r\n', max_size=3),
+            st.integers(),
+            st.none() | st.text(max_size=2),
+        )
+    ),
+    st.sampled_from([(), ("name",), ("why", "count")]),
+)
+def test_csv_is_what_pythons_own_writer_makes(rows: list[Row], names: tuple[str, ...]) -> None:
+    expected = io.StringIO()
+    writer = csv.writer(expected, lineterminator="\r\n")
+    kept = names or Row.__struct_fields__
+    writer.writerows([[cell(getattr(row, name)) for name in kept] for row in rows])
+    assert Members(Row, names).lines("csv", rows, head=False).decode() == expected.getvalue()

@@ -3,7 +3,8 @@
 Owns the table `address_block`: senders and recipients of some queue entries, in lower case, in the
 order in which they became known. A block is looked through as a whole, so that all of them take a
 fraction of a second. It may name an entry that has gone, and has every address that an entry has:
-whoever searches compares the entry itself.
+whoever searches compares the entry itself. Blocks are written as lines come, and put together later
+(`pack`): the time of a search is that of reading their pages. Those have numbers below zero.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, TypeAlias
 import msgspec
 import zstandard
 
-from pda.store.database import Connection, Row, Value
+from pda.store.database import Connection, Row, Value, transaction
 from pda.store.names import number_of
 
 TABLES: Final = (
@@ -34,6 +35,10 @@ _PIECE_BITS: Final = 16
 _MOST: Final = (1 << _PIECE_BITS) - 1
 _FULL: Final = 1024
 """Addresses of a block that is added to no more."""
+_PACKED: Final = 4096
+"""And of one that was put together."""
+_TOGETHER: Final = 16
+"""Blocks that are put together at a time: some ten milliseconds."""
 _MOST_OPEN: Final = 16
 _OVERLAPPING: Final = f"""
 address_block b INDEXED BY address_block_last
@@ -57,7 +62,17 @@ UNION ALL SELECT entry_id, address FROM outcome
 UNION ALL SELECT id, sender FROM entry WHERE id > ?1 AND id <= ?2 AND sender IS NOT NULL
 ORDER BY 1
 """
-_AT_A_TIME: Final = 1000
+_UNPACKED: Final = f"""
+SELECT max(last >> {_PIECE_BITS}) FROM address_block INDEXED BY address_block_last
+WHERE number > 0 AND last < (SELECT max(id) >> {_PIECE_BITS} << {_PIECE_BITS} FROM entry)
+GROUP BY last >> {_PIECE_BITS} HAVING count(*) >= {_TOGETHER} LIMIT 1
+"""
+_OF_PIECE: Final = f"""
+SELECT number, addresses, entries FROM address_block INDEXED BY address_block_last
+WHERE number > 0 AND last BETWEEN ?1 << {_PIECE_BITS} AND (?1 + 1 << {_PIECE_BITS}) - 1
+ORDER BY number LIMIT {_TOGETHER}
+"""
+_AT_A_TIME: Final = 20_000
 _MOST_OCTETS: Final = 64 * 1024 * 1024
 
 # A domain, and the local parts that it has, each with its end: so a domain stands there once.
@@ -77,7 +92,7 @@ class AddressBlocks:
 
     def __init__(self, connection: Connection) -> None:
         row = connection.execute("SELECT max(number) FROM address_block").fetchone()
-        self._last = number_of(row[0] or 0) if row else 0
+        self._last = max(0, number_of(row[0] or 0)) if row else 0
         self._packing = _Packing()
         self._open: dict[int, _Block] = {}
         """By piece."""
@@ -109,12 +124,52 @@ class AddressBlocks:
 def recompute(connection: Connection) -> None:
     """The table, anew from the rows, in the transaction that is open."""
     connection.execute("DELETE FROM address_block")
-    blocks = AddressBlocks(connection)
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchone() or (0,)
     for begin in range(0, number_of(last), _AT_A_TIME):
         rows = connection.execute(_STORED, (begin, begin + _AT_A_TIME)).fetchall()
         named = [(number_of(number), str(address)) for number, address in rows if address]
-        connection.executemany(PUT, blocks.rows(named))
+        for piece, some in _by_piece(named).items():
+            _put_packed(connection, piece, some)
+
+
+def pack(connection: Connection) -> bool:
+    """Puts some blocks together, of those that hardly change; whether there were any."""
+    row = connection.execute(_UNPACKED).fetchone()
+    if row is None:
+        return False
+    piece, packing = number_of(row[0]), _Packing()
+    rows = connection.execute(_OF_PIECE, (piece,)).fetchall()
+    named = {
+        one
+        for number, addresses, entries in rows
+        for one in _Block(number_of(number), piece).named(
+            packing.unpack(addresses), packing.unpack(entries)
+        )
+    }
+    with transaction(connection):
+        connection.executemany(
+            "DELETE FROM address_block WHERE number = ?", [(number,) for number, *_ in rows]
+        )
+        _put_packed(connection, piece, sorted(named))
+    return True
+
+
+def _put_packed(connection: Connection, piece: int, named: list[Named]) -> None:
+    """Blocks with all of these, which are in the order of their entries."""
+    packing = _Packing(level=9)
+    (first,) = connection.execute("SELECT min(number) FROM address_block").fetchone() or (0,)
+    number = min(0, number_of(first or 0))
+    for begin in range(0, len(named), _PACKED):
+        number -= 1
+        block = _Block(number, piece)
+        block.add(sorted(named[begin : begin + _PACKED], key=_by_domain))
+        connection.execute(PUT, block.row(packing))
+
+
+def _by_domain(one: Named) -> tuple[str, str]:
+    """So that what is alike stands together."""
+    local, _, domain = one[1].rpartition("@")
+    return domain, local
 
 
 def rewrite(
@@ -236,8 +291,8 @@ def _addresses(text: bytes) -> Iterator[bytes]:
 class _Packing:
     """Not to be used by two threads at a time."""
 
-    def __init__(self) -> None:
-        self._pack = zstandard.ZstdCompressor().compress
+    def __init__(self, level: int = 3) -> None:
+        self._pack = zstandard.ZstdCompressor(level=level).compress
         self._unpack = zstandard.ZstdDecompressor().decompress
 
     def pack(self, octets: bytes) -> bytearray:
@@ -259,11 +314,9 @@ def prepare(connection: Connection) -> _Packing:
         return _wanted(text).may_be_in(packing.unpack(addresses))
 
     def entries_addressed(last: int, addresses: bytes, entries: bytes, text: str) -> str:
-        octets, base = _wanted(text).octets, last >> _PIECE_BITS << _PIECE_BITS
-        every = zip(
-            _addresses(packing.unpack(addresses)), _unpack(packing.unpack(entries)), strict=True
-        )
-        found = [base + number for one, some in every if octets in one for number in some]
+        base, numbers = last >> _PIECE_BITS << _PIECE_BITS, _unpack(packing.unpack(entries))
+        places = _wanted(text).places(packing.unpack(addresses))
+        found = [base + number for place in places for number in numbers[place]]
         return msgspec.json.encode(found).decode()
 
     connection.create_function("may_have_address", 2, may_have_address)
@@ -283,6 +336,16 @@ class _Wanted:
     def may_be_in(self, text: bytes) -> bool:
         """Whether it is in what `_text` makes."""
         return self.octets in text or (bool(self._has_at) and self._is_across(text))
+
+    def places(self, text: bytes) -> Iterator[int]:
+        """Which of its addresses have it."""
+        begun, octets, domain = 0, self.octets, self._begin_of_domain[1:]
+        for group in text.split(_BEGIN)[1:]:
+            if octets in group or (self._has_at and group.startswith(domain)):
+                for place, address in enumerate(_addresses(_BEGIN + group), begun):
+                    if octets in address:
+                        yield place
+            begun += group.count(_END.encode())
 
     def _is_across(self, text: bytes) -> bool:
         """Whether a local part ends with it, and its domain begins so."""

@@ -263,8 +263,9 @@ def _terms(change: Change) -> Iterator[tuple[int, int, int]]:
 def _named(changes: Iterable[Change]) -> Iterator[Named]:
     """The addresses that entries have from now on."""
     for change in changes:
-        number, summary = change.life.entry_id, change.life.summary
-        if change.summary and summary and summary.sender:
+        number, summary, before = change.life.entry_id, change.life.summary, change.before
+        known = before is not None and summary is not None and before.sender == summary.sender
+        if change.summary and summary and summary.sender and not known:
             yield number, summary.sender
         for recipient in change.recipients:
             if recipient:

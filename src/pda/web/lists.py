@@ -17,20 +17,19 @@ from quart import Response, request
 
 from pda.maillog import events
 from pda.store import queries
-from pda.store.database import Connection
+from pda.store.database import Connection, Row
 from pda.store.queries import CursorError, Filter, Page
-from pda.web import rows
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake
 from pda.web.formats import MEDIA, Form, Members, Selectable, Wanted, chosen, fields_of
 from pda.web.routes import JSON, Operation
 from pda.web.rows import Attempt, BounceType, Message, Outcome, State
-from pda.web.values import Moment, Text
+from pda.web.values import Moment, Text, values_publisher
 
 _MOST: Final = 10_000
 _USUAL: Final = 100
-_EXPORTED: Final = 5_000
+_EXPORTED: Final = 2_000
 """Rows of an export that are read and sent at a time."""
 _VARY: Final = {"Vary": "Accept"}
 
@@ -152,8 +151,8 @@ class _Listing:
 
     name: str
     kind: type[Selectable]
-    publish: Callable[[Any], Selectable]
-    page: Callable[..., Page[Any]]
+    publish: Callable[[Row], Selectable]
+    stored: queries.Listing[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +164,9 @@ class _Part:
     next: str | None
 
 
-_OUTCOMES: Final = _Listing("outcomes", Outcome, rows.outcome, queries.outcomes_page)
-_ATTEMPTS: Final = _Listing("attempts", Attempt, rows.attempt, queries.attempts_page)
-_MESSAGES: Final = _Listing("messages", Message, rows.message, queries.messages_page)
+_OUTCOMES: Final = _Listing("outcomes", Outcome, values_publisher(Outcome), queries.OUTCOMES)
+_ATTEMPTS: Final = _Listing("attempts", Attempt, values_publisher(Attempt), queries.ATTEMPTS)
+_MESSAGES: Final = _Listing("messages", Message, values_publisher(Message), queries.MESSAGES)
 
 
 def _forms(page: type[msgspec.Struct]) -> dict[str, type]:
@@ -246,7 +245,7 @@ class _Reading:
         """A page as JSON."""
         most = min(self.query.limit or _USUAL, _MOST)
         page = self._page(connection, self.query.after, most)
-        found = [self.listing.publish(row) for row in page.rows]
+        found = list(map(self.listing.publish, page.rows))
         answer = {
             self.listing.name: self.members.objects(found),
             "next": page.next,
@@ -257,17 +256,17 @@ class _Reading:
     def part(self, connection: Connection, form: Form, after: str, most: int) -> _Part:
         """A part of an export; the first one begins with the head."""
         page = self._page(connection, after, most)
-        found = [self.listing.publish(row) for row in page.rows]
+        found = list(map(self.listing.publish, page.rows))
         octets = self.members.lines(form, found, head=after == self.query.after)
         return _Part(octets, len(found), page.next)
 
-    def _page(self, connection: Connection, after: str, most: int) -> Page[Any]:
+    def _page(self, connection: Connection, after: str, most: int) -> Page[Row]:
         if self.wanted is None:
             return Page([], None)
         newest_first = self.query.order == "newest"
         try:
-            return self.listing.page(
-                connection, self.wanted, after, most, newest_first=newest_first
+            return queries.values_page(
+                connection, self.listing.stored, self.wanted, after, most, newest_first=newest_first
             )
         except CursorError as error:
             raise Invalid([Mistake("query", "after", str(error))]) from None

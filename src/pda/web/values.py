@@ -7,7 +7,7 @@ are published, and how types of our own look in JSON Schema. Pure; knows no rout
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -107,21 +107,28 @@ def publisher(kind: type[_T]) -> Callable[[msgspec.Struct], _T]:
 
     Where a time may be None, 0 stands for none.
     """
-    fields = msgspec.structs.fields(kind)
-    names = [field.name for field in fields]
-    times = [
-        (number, not_none(field.type) != field.type)
-        for number, field in enumerate(fields)
-        if _is_time(field.type)
-    ]
-
+    names, make = list(kind.__struct_fields__), values_publisher(kind)
     alike: set[tuple[str, ...]] = set()
 
     def publish(value: msgspec.Struct) -> _T:
         if value.__struct_fields__ not in alike:  # once for each type, there are many rows
             assert list(value.__struct_fields__) == names, (value.__struct_fields__, names)
             alike.add(value.__struct_fields__)
-        values = list(msgspec.structs.astuple(value))
+        return make(msgspec.structs.astuple(value))
+
+    return publish
+
+
+def values_publisher(kind: type[_T]) -> Callable[[Iterable[Any]], _T]:
+    """The same, of the members' values in their order."""
+    times = [
+        (number, not_none(field.type) != field.type)
+        for number, field in enumerate(msgspec.structs.fields(kind))
+        if _is_time(field.type)
+    ]
+
+    def publish(of_members: Iterable[Any]) -> _T:
+        values = list(of_members)
         for place, may_lack in times:
             at = values[place]
             values[place] = None if may_lack and not at else rfc3339(at)

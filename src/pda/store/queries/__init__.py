@@ -32,8 +32,17 @@ from pda.store.queries.pages import (
     attempts_page,
     messages_page,
     outcomes_page,
+    values_page,
 )
-from pda.store.queries.rows import AttemptRow, MessageRow, OutcomeRow
+from pda.store.queries.rows import (
+    ATTEMPTS,
+    MESSAGES,
+    OUTCOMES,
+    AttemptRow,
+    Listing,
+    MessageRow,
+    OutcomeRow,
+)
 from pda.store.queries.short import Rows
 from pda.store.queries.short import read as short
 from pda.store.queries.stats import (
@@ -54,6 +63,9 @@ from pda.store.queries.stats import (
 from pda.store.queries.story import Link, RecipientStory, Story, StoryEvent, story
 
 __all__ = [
+    "ATTEMPTS",
+    "MESSAGES",
+    "OUTCOMES",
     "AttemptRow",
     "Bounds",
     "Counts",
@@ -63,6 +75,7 @@ __all__ = [
     "Filter",
     "Group",
     "Link",
+    "Listing",
     "MessageRow",
     "OutcomeRow",
     "Page",
@@ -98,4 +111,5 @@ __all__ = [
     "story",
     "top",
     "totals",
+    "values_page",
 ]

@@ -11,7 +11,8 @@ from __future__ import annotations
 import binascii
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Generic, TypeAlias, cast
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -21,7 +22,6 @@ from pda.store.queries.rows import (
     ATTEMPTS,
     MESSAGES,
     OUTCOMES,
-    AnyRow,
     AttemptRow,
     Listing,
     MessageRow,
@@ -50,12 +50,13 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 BOUNDS = Bounds()
+_T = TypeVar("_T")
 
 
-class Page(msgspec.Struct, Generic[AnyRow], frozen=True):
+class Page(msgspec.Struct, Generic[_T], frozen=True):
     """Some rows, and where it goes on."""
 
-    rows: list[AnyRow]
+    rows: list[_T]
     next: str | None
     """The cursor of what follows; None where there is nothing more now."""
     complete: bool = True
@@ -73,7 +74,9 @@ def attempts_page(
     *, newest_first: bool = True, bounds: Bounds = BOUNDS,
 ) -> Page[AttemptRow]:  # fmt: skip
     """Delivery attempts behind a cursor; raises `CursorError`."""
-    return _Reading(connection, ATTEMPTS, wanted, newest_first).page(after, limit, bounds)
+    return _Reading(connection, ATTEMPTS, wanted, newest_first, ATTEMPTS.make).page(
+        after, limit, bounds
+    )
 
 
 def outcomes_page(
@@ -84,7 +87,9 @@ def outcomes_page(
 
     An entry whose message goes on as another one has no outcome of its own, unless asked for.
     """
-    return _Reading(connection, OUTCOMES, wanted, newest_first).page(after, limit, bounds)
+    return _Reading(connection, OUTCOMES, wanted, newest_first, OUTCOMES.make).page(
+        after, limit, bounds
+    )
 
 
 def messages_page(
@@ -92,23 +97,43 @@ def messages_page(
     *, newest_first: bool = True, bounds: Bounds = BOUNDS,
 ) -> Page[MessageRow]:  # fmt: skip
     """Queue entries behind a cursor; raises `CursorError`."""
-    return _Reading(connection, MESSAGES, wanted, newest_first).page(after, limit, bounds)
+    return _Reading(connection, MESSAGES, wanted, newest_first, MESSAGES.make).page(
+        after, limit, bounds
+    )
 
 
-class _Reading(Generic[AnyRow]):
+def values_page(
+    connection: Connection, listing: Listing[Any], wanted: Filter, after: str = "",
+    limit: int = 100, *, newest_first: bool = True,
+) -> Page[Row]:  # fmt: skip
+    """The values of rows, in the order of their fields, behind a cursor; raises `CursorError`.
+
+    For whoever makes something else of many rows.
+    """
+    reading = _Reading(connection, listing, wanted, newest_first, listing.values)
+    return reading.page(after, limit, BOUNDS)
+
+
+class _Reading(Generic[_T]):
     """One page's way through the windows."""
 
     def __init__(
-        self, connection: Connection, listing: Listing[AnyRow], wanted: Filter, newest_first: bool
+        self,
+        connection: Connection,
+        listing: Listing[Any],
+        wanted: Filter,
+        newest_first: bool,
+        make: Callable[[Row], _T],
     ) -> None:
         self._connection = connection
-        self._listing: Listing[AnyRow] = listing
+        self._listing = listing
         self._down = newest_first
+        self._make = make
         self._wanted = wanted
         self._sources = sources_of(connection, listing.kind, wanted)
         self._conditions = where(conditions(listing.kind, wanted))
 
-    def page(self, after: str, limit: int, bounds: Bounds) -> Page[AnyRow]:
+    def page(self, after: str, limit: int, bounds: Bounds) -> Page[_T]:
         """The rows behind a cursor."""
         until = time.monotonic() + bounds.seconds
         place: _Place | None = _place(after, self._listing.types)
@@ -135,7 +160,7 @@ class _Reading(Generic[AnyRow]):
             width = max(1, int(width * min(_MOST_GROWTH, _AIM_S / took)))
 
     def _rows(self, window: tuple[int, int], place: _Place | None, limit: int) -> list[Row]:
-        listing: Listing[AnyRow] = self._listing
+        listing = self._listing
         keys = ", ".join(("e.id", *listing.keys))
         turn = " DESC" if self._down else ""
         order = ", ".join(f"{key}{turn}" for key in ("e.id", *listing.keys))
@@ -158,10 +183,8 @@ class _Reading(Generic[AnyRow]):
         number, *keys = row[: 1 + len(self._listing.keys)]
         return cast(_Place, (number, keys))
 
-    def _made(
-        self, found: list[Row], place: _Place | None, *, complete: bool = True
-    ) -> Page[AnyRow]:
-        make, skipped = self._listing.make, 1 + len(self._listing.keys)
+    def _made(self, found: list[Row], place: _Place | None, *, complete: bool = True) -> Page[_T]:
+        make, skipped = self._make, 1 + len(self._listing.keys)
         following = None if place is None else _cursor(place)
         return Page([make(row[skipped:]) for row in found], following, complete)
 

@@ -110,7 +110,13 @@ class Listing(Generic[AnyRow]):
     """What tells the rows of one entry apart, in their order."""
     types: tuple[type, ...]
     """Of the keys."""
-    make: Callable[[Row], AnyRow]
+    row: Callable[..., AnyRow]
+    values: Callable[[Row], Row] = tuple
+    """The values of its fields."""
+
+    def make(self, row: Row) -> AnyRow:
+        """A row of an answer, from the columns."""
+        return self.row(*self.values(row))
 
     def select(self, more: str = "") -> str:
         """The statement, up to its conditions; columns may come before those of the row."""
@@ -157,21 +163,14 @@ _NAMES = "CROSS JOIN host h ON h.id = e.host_id CROSS JOIN client c ON c.id = e.
 """What every row tells of its entry. CROSS JOIN keeps the order: from the entry to the rest."""
 
 
-def _attempt(row: Row) -> AttemptRow:
-    """A row of `_ATTEMPT_COLUMNS`."""
-    make: Callable[..., AttemptRow] = AttemptRow
-    return make(*row[:17], bool(row[17]), *row[18:])
+def _attempt(row: Row) -> Row:
+    """The values of an `AttemptRow`."""
+    return *row[:17], bool(row[17]), *row[18:]
 
 
-def _outcome(row: Row) -> OutcomeRow:
-    """A row of `_OUTCOME_COLUMNS`."""
-    make: Callable[..., OutcomeRow] = OutcomeRow
-    return make(*row[:10], state_name(row[10]), *row[11:])
-
-
-def _message(row: Row) -> MessageRow:
-    """A row of `_MESSAGE_COLUMNS`."""
-    return made(MessageRow, row)
+def _outcome(row: Row) -> Row:
+    """The values of an `OutcomeRow`."""
+    return *row[:10], state_name(row[10]), *row[11:]
 
 
 def state_name(number: Value) -> str:
@@ -191,9 +190,10 @@ ATTEMPTS: Listing[AttemptRow] = Listing(
     _ATTEMPT_TABLES,
     ("a.at", "a.digest", "a.copy"),
     (int, int, int),
+    AttemptRow,
     _attempt,
 )
 OUTCOMES: Listing[OutcomeRow] = Listing(
-    "outcome", _OUTCOME_COLUMNS, _OUTCOME_TABLES, ("o.recipient",), (str,), _outcome
+    "outcome", _OUTCOME_COLUMNS, _OUTCOME_TABLES, ("o.recipient",), (str,), OutcomeRow, _outcome
 )
-MESSAGES: Listing[MessageRow] = Listing("message", _MESSAGE_COLUMNS, "", (), (), _message)
+MESSAGES: Listing[MessageRow] = Listing("message", _MESSAGE_COLUMNS, "", (), (), MessageRow)
