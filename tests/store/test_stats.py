@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,3 +208,18 @@ def test_the_overview_says_what_the_rows_say(store: Store) -> None:
         oldest = queries.oldest(connection)
         assert oldest is not None
         assert 0 <= first - oldest < 3_600_000_000
+
+
+def test_examples_are_of_the_place_that_is_asked_for(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number, relay in enumerate((GOOGLE, "mx.example.org[192.0.2.1]:25")):
+        name = f"4jXPlN1V{number:04d}zJbX"
+        line = attempt("bounced", queue_id=name, to="b@x.example", dsn="5.1.1",
+                       reason=f"host {relay} said: 550 5.1.1 user unknown")  # fmt: skip
+        line = line.replace(b"relay=mx.example.org[192.0.2.1]:25", f"relay={relay}".encode())
+        store.add(message(name, message_id=f"<98494.1.1@shop{number}>", deliveries=[line]))
+    asked = (Scope(provider="google"), Scope(client="shop0"), Scope(provider="other"))
+    with store.reading() as connection:
+        found = [queries.top(connection, scope, "reason")[0].example for scope in asked]
+    assert ["google" in one for one in found] == [True, True, False]
+    store.close()

@@ -6,7 +6,7 @@ import pytest
 
 from pda.store.queries import Counts
 from pda.web.pages.figures import Side
-from pda.web.pages.trouble import begun, is_grave, is_trouble, worst
+from pda.web.pages.trouble import begun, is_grave, is_trouble, told, worst
 
 
 def counts(sent: int, failed: int) -> Counts:
@@ -53,3 +53,19 @@ def test_since_when() -> None:
     assert begun([counts(0, 10)] * 3, side((0, 30), (0, 30))) == 0
     assert begun([*bars, counts(10, 0)], one) == 0
     assert begun([], one) == 0
+
+
+def test_what_began_lately_is_not_hidden_by_a_long_time_before_it() -> None:
+    bars = [*[counts(90, 10)] * 20, *[counts(3, 27)] * 4]
+    one = side((1812, 308), (1800, 200))
+    assert not is_trouble(one, 4000)
+    found = told(one, bars, 4000)
+    assert found is not None
+    assert (found.now.deferred, found.now.sent) == (128, 192)
+    assert begun(bars, found) == 20
+    assert told(side((900, 100), (900, 100)), [counts(90, 10)] * 10, 1000) is None
+
+
+def test_what_holds_all_the_time_is_told_of_all_the_time() -> None:
+    one = side((700, 300), (950, 50))
+    assert told(one, [counts(70, 30)] * 10, 1000) is one

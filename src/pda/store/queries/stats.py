@@ -326,24 +326,37 @@ def _example(connection: Connection, scope: Scope, category: str, rule: str) -> 
     found = [
         row
         for (manner,) in manners
-        if (row := connection.execute(_EXAMPLE, _of_example(manner, scope)).fetchone())
+        if (row := connection.execute(*_of_example(manner, scope)).fetchone())
     ]
     return str(max(found)[1]) if found else ""
 
 
 _EXAMPLE = """
 SELECT a.at, r.name FROM (
-    SELECT at, entry_id, reason_id FROM attempt WHERE manner_id = ? AND reason_id IS NOT NULL
-        AND at <= ? ORDER BY at DESC LIMIT ?
-) a JOIN entry e ON e.id = a.entry_id JOIN reason r ON r.id = a.reason_id
-    JOIN client c ON c.id = e.client_id
-WHERE c.name = coalesce(?, c.name) ORDER BY a.at DESC LIMIT 1
+    SELECT at, entry_id, digest, copy, reason_id FROM attempt
+    WHERE manner_id = ? AND reason_id IS NOT NULL AND at <= ? ORDER BY at DESC LIMIT ?
+) a JOIN reason r ON r.id = a.reason_id
+WHERE {} ORDER BY a.at DESC LIMIT 1
 """
+_OF_ENTRY = "(SELECT {0}_id FROM entry WHERE id = a.entry_id) = (SELECT id FROM {0} WHERE name = ?)"
+_OF_RELAY = """
+(SELECT l.provider FROM attempt t JOIN relay l ON l.id = t.relay_id
+    WHERE (t.entry_id, t.digest, t.copy) = (a.entry_id, a.digest, a.copy)) = ?
+"""
+_OF_PLACE = (
+    ("client", _OF_ENTRY.format("client")),
+    ("host", _OF_ENTRY.format("host")),
+    ("provider", _OF_RELAY),
+)
 
 
-def _of_example(manner: Value, scope: Scope) -> Row:
+def _of_example(manner: Value, scope: Scope) -> Condition:
+    given: list[Condition] = [
+        (sql, [value]) for name, sql in _OF_PLACE if (value := getattr(scope, name)) is not None
+    ]
+    sql, values = where(given)
     until = 2**62 if scope.until is None else scope.until
-    return manner, until, 1 if scope.client is None else _LOOKED_AT, scope.client
+    return _EXAMPLE.format(sql), [manner, until, _LOOKED_AT if given else 1, *values]
 
 
 _OF_CLIENT = "t.client_id = (SELECT id FROM client WHERE name = ?)"

@@ -148,10 +148,12 @@ def _troubles(
 ) -> list[Trouble]:
     """Where mail is not being delivered."""
     time, attempts = counting.of_providers, sum(one.now.attempts for one in providers)
-    named = (one for one in providers if one.name not in _NOWHERE)
     found = []
-    for side in trouble.worst(named, attempts):
-        bars = figures.bars(points[side.name], time)
+    for one in providers:
+        bars = figures.bars(points[one.name], time)
+        side = None if one.name in _NOWHERE else trouble.told(one, bars, attempts)
+        if side is None:
+            continue
         first = trouble.begun(bars, side)
         found.append(
             Trouble(
@@ -162,6 +164,7 @@ def _troubles(
                 is_grave=trouble.is_grave(side, attempts),
             )
         )
+    found.sort(key=lambda one: -trouble.failed(one.counts))
     return found + [
         Trouble(
             kind="domain",

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from pda.store.queries import Counts
-from pda.web.pages.figures import Side, failing
+from pda.web.pages.figures import Side, failing, summed
 
 _FEWEST: Final = 20
 """Attempts that have to have been made, and as many have to be worth a word."""
@@ -27,6 +27,8 @@ _RISE: Final = 2.0
 _ALWAYS: Final = 60.0
 """Percent failing that is told whatever it was before."""
 _GRAVE: Final = 50.0
+_LATELY: Final = 4
+"""The part of a time that is looked at by itself."""
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,16 +53,33 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_grave(side: Side, attempts: int) -> bool:
     """Whether most of what goes there fails, and that is much of all."""
-    return side.failing >= _GRAVE and _failed(side) >= _GRAVE_SHARE * attempts
+    return side.failing >= _GRAVE and failed(side.now) >= _GRAVE_SHARE * attempts
 
 
 def is_trouble(side: Side, attempts: int) -> bool:
     """Whether there is something to say about it, in view of all `attempts`."""
-    if side.now.attempts < _FEWEST or _failed(side) < max(_FEWEST_FAILED, _LEAST_SHARE * attempts):
+    if side.now.attempts < _FEWEST or failed(side.now) < max(
+        _FEWEST_FAILED, _LEAST_SHARE * attempts
+    ):
         return False
     before = side.failing_before if side.before.attempts >= _FEWEST else 0.0
     risen = side.failing >= _NOTABLE and side.failing >= _RISE * before
     return risen or side.failing >= _ALWAYS
+
+
+def told(side: Side, bars: Sequence[Counts], attempts: int) -> Side | None:
+    """What is to be said: of all the time, or of its last quarter beside what was before that.
+
+    None where there is nothing; what began lately is a small part of a long time. `attempts` are
+    all of the time, at whatever place.
+    """
+    if is_trouble(side, attempts):
+        return side
+    last = len(bars) - max(1, len(bars) // _LATELY)
+    lately = Side(
+        name=side.name, now=summed(bars[last:]), before=summed([side.before, *bars[:last]])
+    )
+    return lately if is_trouble(lately, attempts // _LATELY) else None
 
 
 def begun(bars: Sequence[Counts], side: Side) -> int:
@@ -83,8 +102,9 @@ def begun(bars: Sequence[Counts], side: Side) -> int:
 def worst(sides: Iterable[Side], attempts: int) -> list[Side]:
     """Those worth a word in view of all attempts, the most failed ones first."""
     found = [side for side in sides if is_trouble(side, attempts)]
-    return sorted(found, key=lambda side: -_failed(side))
+    return sorted(found, key=lambda side: -failed(side.now))
 
 
-def _failed(side: Side) -> int:
-    return side.now.deferred + side.now.bounced
+def failed(counts: Counts) -> int:
+    """Attempts that the next host did not accept."""
+    return counts.deferred + counts.bounced
