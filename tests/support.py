@@ -86,7 +86,7 @@ def message(
 
 def events(lines: Iterable[bytes], zone: tzinfo = UTC, *, live: bool = True) -> list[Event]:
     """What the pipeline makes of lines."""
-    return Pipeline(RULES).source(zone, live=live).read(lines, NOW)
+    return Pipeline(RULES).source(zone, live=live).read(list(lines), NOW)
 
 
 class Store:

@@ -22,6 +22,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       ~
     ingest.py             the two hops inside; what happens when the disk refuses
       maillog/pipeline.py   the whole way of a line on one page:
+        maillog/usual.py      most lines, by the block; each other one by what follows
         maillog/syslog.py     header: when, where, which service
         maillog/years.py      the year of a file's stamps that have none
         maillog/postfix.py    text → one record

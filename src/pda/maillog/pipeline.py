@@ -13,37 +13,34 @@ from datetime import UTC, tzinfo
 from hashlib import blake2b
 from itertools import islice
 from struct import Struct
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from pda.maillog import postfix
+from pda.maillog import postfix, usual
 from pda.maillog.bounce import mask
 from pda.maillog.events import (
     SUBSECOND,
     AnyRecord,
     Attempt,
-    Connected,
     Delivery,
+    EntryKey,
     Event,
     Fact,
     Failure,
     Header,
     HeaderAction,
-    HeaderInfo,
     Ignored,
     LinesLost,
-    MessageId,
-    Notification,
-    QueueActive,
+    Record,
     Refusal,
     Reject,
-    Removed,
     Unknown,
     Verdict,
     refusal,
 )
-from pda.maillog.syslog import MORE_IN_TEXT, HeaderReader, without_pri
+from pda.maillog.postfix import IGNORED, REMOVED, removed_by
+from pda.maillog.syslog import HeaderReader, Origin, micros
 
 # verify(8) and `sendmail -bv` ask whether an address could be delivered to; nothing is sent.
 PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cached"])
@@ -51,15 +48,18 @@ PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cache
 _COMPLETE = re.compile(rb".*(?:\)|>|: removed)", re.DOTALL)
 # At the door there is no queue entry yet; some logs have lost the ids.
 _WITHOUT_ENTRY = frozenset([postfix.NOQUEUE, ""])
-_FACTS = frozenset([MessageId, HeaderInfo, QueueActive, Removed, Notification, Connected])
-"""What most lines say that are no attempts: nothing else hangs on how they say it."""
-_ENDS = "\r\n\0"
+_AT_A_TIME = 250
+"""Lines whose parts lie together in the processor's nearest memory."""
+_Kind: TypeAlias = tuple[str, type[Record]]
+"""A line, as it is counted: by whom it was written, and what it is."""
+_HEADERLESS: tuple[str, type[Record]] = ("", Record)
 _MOST_SHAPES, _SHAPE = 100, 200
 _MOST_REPEATS = 1000
 _CLOSE, _RECENT = 2_000_000, 5_000_000
 _MOST_RECENT = 4_000
 _MOST_TEXTS = 20_000
 _MOST_HOSTS = 1000
+_MOST_ORIGINS = 20_000
 
 
 class Rules(Protocol):
@@ -118,7 +118,7 @@ class Tally(msgspec.Struct):
     shapes: dict[str, int] = {}
     """The last distinct shapes of unknown lines, masked, and how often each came."""
 
-    def note(self, counts: Mapping[tuple[str, type[AnyRecord]], int]) -> None:
+    def note(self, counts: Mapping[tuple[str, type[Record]], int]) -> None:
         """Counts records by program. Who sends chooses what it calls itself: others are one."""
         for (program, kind), count in counts.items():
             name = program if program in postfix.PROGRAMS else "other"
@@ -207,6 +207,8 @@ class Source:
     def __init__(self, pipeline: Pipeline, headers: HeaderReader, *, live: bool) -> None:
         self._pipeline = pipeline
         self._headers = headers
+        self._origins: dict[str, Origin] = {}
+        """Of programs of Postfix's, known as the headers' are; `hostname` is the mail host."""
         self._seen: dict[tuple[str, str, int], tuple[int, int]] | None = None if live else {}
         self._refused: list[Refusal] = []
 
@@ -215,54 +217,86 @@ class Source:
         """What became of the lines of all sources."""
         return self._pipeline.tally
 
-    def read(self, lines: Iterable[bytes], received_at: int) -> list[Event]:
+    def read(self, lines: Sequence[bytes], received_at: int) -> list[Event]:
         """The events in these lines, in their order.
 
         `received_at` in µs since the epoch: for a file, when its last line was written.
         """
-        headers, hosts, read_record = self._headers, self._pipeline.hosts, postfix.read
-        headers.begin(received_at)
+        if self._headers.begin(received_at):
+            self._origins.clear()
         events: list[Event] = []
-        programs: list[str] = []
-        kinds: list[type[AnyRecord]] = []
-        headerless = 0
-        for octets in lines:
-            line = octets.decode("utf-8", "backslashreplace")
-            # Of most lines the origin was read before, and of many the time need not be known.
-            rest = without_pri(line) if octets[:1] == b"<" else line
-            width = headers.width
-            end = rest.find("]: ", width)
-            key, text = rest[width:end], rest[end + 3 :]
-            origin = headers.origins.get(key) or headers.another_process(key)
-            if origin is not None and end >= 0 and text[-1:] not in _ENDS:
-                program = origin.program
-                queue_id, record = read_record(text, program, origin.syslog_name)
-                kind, at = type(record), None
-                if kind is not Ignored and (queue_id or not text.startswith(MORE_IN_TEXT)):
-                    at = headers.moment(rest, origin, received_at)
-                if at is not None and kind in _FACTS and queue_id not in _WITHOUT_ENTRY:
-                    host = hosts.get(origin.hostname) or self._pipeline.host(origin.hostname)
-                    grade = origin.grade | headers.subsecond
-                    fact = Fact(at, grade, origin.syslog_name, record)
-                    events.append(Event(host, queue_id, fact))
-                elif at is not None:
-                    self._tell(events, headers.usual(at, origin, text), queue_id, record)
-                if at is not None or kind is Ignored:
-                    programs.append(program)
-                    kinds.append(kind)
-                    continue
-            header = headers.read(line, received_at)
-            if header is None:
-                headerless += 1
-                continue
-            queue_id, record = read_record(header.text, header.program, header.syslog_name)
-            programs.append(header.program)
-            kinds.append(type(record))
-            self._tell(events, header, queue_id, record)
-        tally = self._pipeline.tally
-        tally.note(Counter(zip(programs, kinds, strict=True)))
-        tally.headerless += headerless
+        counts: Counter[_Kind] = Counter()
+        for begin in range(0, len(lines), _AT_A_TIME):
+            counts.update(self._read_some(lines[begin : begin + _AT_A_TIME], received_at, events))
+        self.tally.headerless += counts.pop(_HEADERLESS, 0)
+        self.tally.note(counts)
         return events
+
+    def _read_some(
+        self, lines: Sequence[bytes], received_at: int, events: list[Event]
+    ) -> Iterable[_Kind]:
+        """Adds what lines say, most of which have a usual form and an origin that is known."""
+        origins, new_second = self._origins, self._headers.new_second
+        programs: list[str] = []
+        kinds: list[type[Record]] = []
+        rows = usual.rows(lines)
+        for row, record in zip(rows, usual.records(rows), strict=True):
+            if (
+                record is None
+                or (origin := origins.get(row[2])) is None
+                or (at := origin.seconds.get(row[0]) or new_second(origin, row, received_at))
+                is None
+            ):
+                program, kind = self._read_other(row, lines[len(kinds)], received_at, events)
+            else:
+                program, kind = origin.program, type(record)
+                if record is not IGNORED:
+                    events.append(self._event(row, origin, at, record))
+            programs.append(program)
+            kinds.append(kind)
+        return zip(programs, kinds, strict=True)
+
+    def _event(self, row: usual.Row, origin: Origin, at: int, record: AnyRecord) -> Event:
+        """What a line of a usual form says."""
+        _, fraction, _, queue_id, text = row[:5]
+        grade = origin.grade
+        if fraction:
+            at, grade = at + micros(fraction), grade | SUBSECOND
+        said: Fact | Attempt
+        if type(record) is Delivery:
+            written = at, grade, origin.program
+            said = self._attempt((origin.hostname, queue_id), text, written, record)
+        else:
+            if record is REMOVED:
+                record = removed_by(origin.program)
+            said = Fact(at, grade, origin.syslog_name, record)
+        return Event(origin.hostname, queue_id, said)
+
+    def _read_other(
+        self, row: usual.Row, line: bytes, received_at: int, events: list[Event]
+    ) -> _Kind:
+        """Adds what a line says that has another form, or is the first of its origin."""
+        headers, who, behind = self._headers, row[2], row[-1]
+        header = None
+        if behind and who in headers.origins:
+            header = headers.of_known(row[:3], behind, received_at)
+        if header is None:
+            header = headers.read(line.decode("utf-8", "backslashreplace"), received_at)
+            self._know(who)
+        if header is None:
+            return _HEADERLESS
+        queue_id, record = postfix.read(header.text, header.program, header.syslog_name)
+        self._tell(events, header, queue_id, record)
+        return header.program, type(record)
+
+    def _know(self, who: str) -> None:
+        """From now on usual lines of a program of Postfix's, just read, are known by this key."""
+        origin = self._headers.origins.get(who)
+        if origin is not None and origin.program in postfix.PROGRAMS:
+            if len(self._origins) >= _MOST_ORIGINS:
+                self._origins.clear()
+            host = self._pipeline.host(origin.hostname)
+            self._origins[who] = msgspec.structs.replace(origin, hostname=host)
 
     def _tell(self, events: list[Event], header: Header, queue_id: str, record: AnyRecord) -> None:
         """Adds what a line says of a queue entry, if it does."""
@@ -322,24 +356,37 @@ class Source:
         self, host: str, queue_id: str, header: Header, delivery: Delivery
     ) -> Sequence[Event]:
         """One, or several where a line stands for others."""
-        digest = text_digest(header.text[len(queue_id) + 2 :])
-        verdict = None if delivery.status == "sent" else self._verdict(delivery)
+        entry, text = (host, queue_id), header.text[len(queue_id) + 2 :]
         at, grade, program = header.at, header.grade, header.program
-        if not header.repeat and (self._seen is None or grade & SUBSECOND):
-            attempt = Attempt(digest, 0, at, grade, program, delivery, verdict)
+        if not header.repeat:
+            attempt = self._attempt(entry, text, (at, grade, program), delivery)
             return (Event(host, queue_id, attempt),)
-        first, copies = 0, 1
-        if header.repeat:
-            # The one before was written out; of the others only the number is known.
-            at, grade = at // 1_000_000 * 1_000_000, grade & ~SUBSECOND
-            first, copies = 1, min(header.repeat, _MOST_REPEATS)
-            self._pipeline.tally.repeats += copies - 1
-        if self._seen is not None:
-            first = self._occurrences((host, queue_id, digest), at, copies)
+        # The one before was written out; of the others only the number is known.
+        at, grade = at // 1_000_000 * 1_000_000, grade & ~SUBSECOND
+        copies = min(header.repeat, _MOST_REPEATS)
+        self._pipeline.tally.repeats += copies - 1
+        first = self._attempt(entry, text, (at, grade, program), delivery, copies)
         return [
-            Event(host, queue_id, Attempt(digest, copy, at, grade, program, delivery, verdict))
-            for copy in range(first, first + copies)
+            Event(host, queue_id, msgspec.structs.replace(first, copy=copy))
+            for copy in range(first.copy, first.copy + copies)
         ]
+
+    def _attempt(
+        self,
+        entry: EntryKey,
+        text: str,
+        written: tuple[int, int, str],
+        delivery: Delivery,
+        repeats: int = 0,
+    ) -> Attempt:
+        """The first one that a line stands for; `written` when, of what grade, and by whom."""
+        digest = text_digest(text)
+        verdict = None if delivery.status == "sent" else self._verdict(delivery)
+        at, grade, program = written
+        copy = 1 if repeats else 0
+        if self._seen is not None and not grade & SUBSECOND:
+            copy = self._occurrences((*entry, digest), at, repeats or 1)
+        return Attempt(digest, copy, at, grade, program, delivery, verdict)
 
     def _verdict(self, delivery: Delivery) -> Verdict:
         failure = Failure(delivery.reason, delivery.dsn, delivery.status, delivery.relay)

@@ -83,13 +83,6 @@ _DELIVERY = re.compile(
     r"status=([A-Za-z-]+)(?: \((.*))?$",
     re.DOTALL,
 )
-# What `_DELIVERY` finds in most lines, in half the time.
-_USUAL_DELIVERY = re.compile(
-    r'to=<([^">]+)>, relay=([^,]*), (?:conn_use=(\d{1,9}), )?'
-    r"delay=(\d{1,9}(?:\.\d{1,9})?), delays=([\d./]{1,80}), "
-    r"dsn=(\d\.\d{1,3}\.\d{1,3}), status=([A-Za-z-]+) \((.*)$",
-    re.DOTALL,
-)
 _ACTIVE = re.compile(
     rf"from=<{_ADDRESS}>, size=(\d{{1,18}})(?:, nrcpt=(\d{{1,9}}))?(?: \(queue \w+\))? *$"
 )
@@ -117,12 +110,6 @@ _FROM_ORIGIN = r" from (?:([^\s\[]+)\[([^\]\s]*)\](?::\d+)?|local|unknown);"
 _CONTENT_ACTION = re.compile(rf"{_HOW}(.*){_FROM_ORIGIN}(.*)$", re.DOTALL)
 # The same in two steps, without trying each place that might be the last one.
 _USUAL_ACTION, _ORIGIN = re.compile(_HOW), re.compile(_FROM_ORIGIN)
-# Behind a header that is only logged, where that is the one ` from ` of the line.
-_INFO = "info: header "
-_USUAL_ORIGIN = re.compile(
-    r" from ([^\s\[]+)\[([^\]\s]+)\](?::\d+)?;"
-    r' from=<([^">]*)> to=<([^">]*)>(?: proto=\w+)?(?: helo=<[^>]*>)?$'
-)
 # smtp_header_checks (smtp/smtp_proto.c) and nested headers have no origin.
 _BARE_CONTENT_ACTION = re.compile(
     r"((?:milter-header-)?[a-z]+): (header|body|content|mime-error) (.*)$", re.DOTALL
@@ -194,16 +181,21 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
     record = reader(tail) if reader else None
     if record is None:
         record = _unread(tail)
-    elif record is REMOVED and program not in _QUEUE_MANAGERS:
-        record = Removed("", program)
+    elif record is REMOVED:
+        record = removed_by(program)
     elif queue_id == NOQUEUE and type(record) is Delivery:
         record = UNKNOWN
     return queue_id, record
 
 
+def removed_by(program: str) -> Removed:
+    """That an entry has gone, said by a program without more words."""
+    return REMOVED if program in _QUEUE_MANAGERS else Removed("", program)
+
+
 def forget() -> None:
     """Forgets the texts that were read lately: somebody in them is to be forgotten."""
-    for reader in (_unread, _from, _client):
+    for reader in (_unread, _from, read_client):
         reader.cache_clear()
 
 
@@ -237,15 +229,6 @@ def _without_id(text: str) -> AnyRecord:
 
 
 def _delivery(tail: str) -> AnyRecord | None:
-    found = _USUAL_DELIVERY.match(tail)
-    if found is None:
-        return _unusual_delivery(tail)
-    to, relay, conn_use, delay, delays, dsn, status, reason = found.groups()
-    uses = int(conn_use) if conn_use else 0
-    return Delivery(to, relay, float(delay), status, _reason(reason), dsn, delays, uses)
-
-
-def _unusual_delivery(tail: str) -> AnyRecord | None:
     found = _DELIVERY.match(tail)
     if found is None:
         return None
@@ -293,7 +276,8 @@ def _message_id(tail: str) -> AnyRecord | None:
 
 
 @lru_cache(_REMEMBERED)
-def _client(tail: str) -> AnyRecord | None:
+def read_client(tail: str) -> AnyRecord | None:
+    """What stands behind the queue id where that is `client=…`."""
     usual = _USUAL_CLIENT.match(tail)
     if usual is not None:
         host, ip, method, username = usual.groups("")
@@ -341,8 +325,6 @@ def _queue_operation(tail: str) -> AnyRecord | None:
 
 def _action(tail: str) -> AnyRecord | None:
     """`ACTION: WHERE …`: cleanup says header, body or content; smtpd names the SMTP stage."""
-    if tail.startswith(_INFO) and (usual := _usual_info(tail)):
-        return usual
     found = _USUAL_ACTION.match(tail)
     origin = _ORIGIN.match(tail, tail.rfind(" from ")) if found else None
     if found is not None and origin is not None:
@@ -359,16 +341,6 @@ def _action(tail: str) -> AnyRecord | None:
         action, content_class, content = bare.groups()
         return _content_action((action, content_class), content, ("", ""), "")
     return _access_action(tail)
-
-
-def _usual_info(tail: str) -> HeaderInfo | None:
-    end = tail.find(" from ")
-    content, found = tail[len(_INFO) : end], _USUAL_ORIGIN.match(tail, end)
-    if found is None or ":" not in content or tail.find(" from ", end + 1) >= 0:
-        return None
-    host, ip, sender, recipient = found.groups()
-    ip = "" if ip == "unknown" else ip
-    return HeaderInfo("info", "header", content, host, ip, sender, recipient)
 
 
 def _mime_error(tail: str) -> AnyRecord | None:
@@ -462,7 +434,7 @@ _KEYWORDS: dict[str, Callable[[str], AnyRecord | None]] = {
     "from": _from,
     "message-id": _message_id,
     "resent-message-id": _message_id,
-    "client": _client,
+    "client": read_client,
     "uid": _pickup,
     "removed": _removed,
     "sender": _notification,

@@ -8,6 +8,7 @@ received is handed in, and settles the year and the repeated hour of stamps that
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TypeVar
 
@@ -63,18 +64,15 @@ _STAMPS = (_ISO, _MAIL_LOG_FORMAT, _BSD)
 _WHOLE = {stamp: re.compile(stamp.pattern + _HOST_AND_TAG.pattern, re.DOTALL) for stamp in _STAMPS}
 """The usual line in one match: a stamp, then host and tag."""
 _ZGREP = re.compile(r"[^\s:]+:(?=[A-Z][a-z]{2} [ \d]?\d \d\d:|\d{4}[- ])")
+_PROCID = re.compile(r"[0-9]{1,10}")
 _SOLARIS = re.compile(r"\[ID \d+ \w+\.\w+\] ")
 _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ (.*?)\]?$", re.DOTALL)
 _LATEST = _DAY * 365 * 200
 """Some time in 2169; no log is of before 1970 either."""
 _SEVERITIES = frozenset("EMERG ALERT CRIT ERR ERROR WARN WARNING NOTICE INFO DEBUG".split())
 _CACHE = 20_000
-_SHORTEST_STAMP = len("Sep 1 10:00:00")
-_SCALES = [10 ** (6 - digits) for digits in range(7)]
-"""µs of the last of so many digits behind the point."""
 _STAMP_PARTS = ("time", "fraction", "offset", "year")
-_SECONDS = {f"{second:02}": second * _SECOND for second in range(60)}
-MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
+_MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
 """What a text begins with that is more than what the program wrote."""
 
 _K = TypeVar("_K")
@@ -84,13 +82,13 @@ _T = TypeVar("_T")
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """Who writes, as far as the header says."""
 
+    seconds: dict[str, int]
+    """When those seconds began that stamps in front of it name: µs since the epoch."""
     minutes: dict[str, int]
-    """When those minutes, and hours, began that stamps in front of it name: µs since the epoch."""
     grade: int
     hostname: str
     syslog_name: str
     program: str
-    procid: int | None
 
 
 class HeaderReader:
@@ -103,19 +101,11 @@ class HeaderReader:
         self._zone = zone
         self._hostname = hostname
         self._hour = -1
-        self._whole = self.width = _SHORTEST_STAMP
-        """Of the last stamp: up to its seconds, and with its fraction."""
-        self._scale = 0
-        """µs of the last digit of its fraction."""
-        self.subsecond = 0
-        """`SUBSECOND` where it has a fraction."""
-        self._stamps: dict[str, dict[str, int]] = {}
-        """By zone, as it stands behind the stamp: when the minute began that a stamp names."""
+        self._stamps: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
+        """By zone, as it stands behind the stamp: see `Origin`."""
         self._minutes: dict[tuple[str, str, str | None, str | None], int] = {}
         self.origins: dict[str, Origin] = {}
-        """Those read before, by what stands between a stamp as wide as the last one and `]: `."""
-        self._tags: dict[str, Origin] = {}
-        """One of each, by the same without its process id."""
+        """Those read before, by what stands between a stamp and `[PID]: `."""
 
     def read(self, line: str, received_at: int) -> Header | None:
         """The header and text of a line; None where there is no header.
@@ -125,112 +115,81 @@ class HeaderReader:
         self.begin(received_at)
         line = line.strip("\r\n\0")
         pri = _PRI.match(line) if line.startswith("<") else None
-        if pri is not None:
-            line = line[pri.end() :]
-            if line.startswith("1 "):
-                return self._rfc5424(line, received_at)
-        width = self.width
-        end = line.find("]: ", width)
-        key = line[width:end] if end >= 0 else ""
-        origin = self.origins.get(key) or self.another_process(key)
-        text = line[end + 3 :]
-        if origin is not None and not text.startswith(MORE_IN_TEXT):
-            at = self.moment(line, origin, received_at)
-            if at is not None:
-                return self.usual(at, origin, text)
-        return self._legacy(line, received_at, is_packet=pri is not None)
+        if pri is None:
+            return self._legacy(line, received_at, is_packet=False)
+        line = line[pri.end() :]
+        if line.startswith("1 "):
+            return self._rfc5424(line, received_at)
+        return self._legacy(line, received_at, is_packet=True)
 
-    def usual(self, at: int, origin: Origin, text: str) -> Header:
-        """The header of a line written at that `moment`."""
-        grade = origin.grade | self.subsecond
-        hostname, syslog_name, program = origin.hostname, origin.syslog_name, origin.program
-        return Header(at, grade, hostname, syslog_name, program, origin.procid, text)
+    def begin(self, received_at: int) -> bool:
+        """Before the first line that was received at that time; whether it forgot all it knew."""
+        if received_at // _HOUR == self._hour:
+            return False
+        # What time a stamp without zone or year stands for depends on it.
+        self._hour = received_at // _HOUR
+        self._stamps.clear()
+        self._minutes.clear()
+        self.origins.clear()
+        return True
 
-    def another_process(self, key: str) -> Origin | None:
-        """The origin of this key where only its process id was not read before."""
-        tag, _, procid = key.rpartition("[")
-        known = self._tags.get(tag)
-        if known is None or not procid.isdecimal() or len(procid) > 10:
-            return None
-        origin = msgspec.structs.replace(known, procid=int(procid))
-        _keep(self.origins, key, origin)
-        return origin
+    def of_known(self, before: Sequence[str], behind: str, received_at: int) -> Header | None:
+        """The header of a line whose origin is known; None where it is to be read as a whole.
 
-    def begin(self, received_at: int) -> None:
-        """Before the first line that was received at that time."""
-        if received_at // _HOUR != self._hour:
-            # What time a stamp without zone or year stands for depends on it.
-            self._hour = received_at // _HOUR
-            self._stamps.clear()
-            self._minutes.clear()
-            self.origins.clear()
-            self._tags.clear()
-
-    def moment(self, line: str, origin: Origin, received_at: int) -> int | None:
-        """When a line without PRI was written, whose origin is known: µs since the epoch.
-
-        None if its stamp is not like the last one, which is as fine as `subsecond` says.
+        `before` its process id: the stamp, its fraction, the key of the origin; `behind` all.
         """
-        whole, width = self._whole, self.width
-        second = _SECONDS.get(line[whole - 2 : whole])
-        minute = origin.minutes.get(line[: whole - 2])
-        if second is None or (
-            minute is None and (minute := self._new_minute(line, origin, received_at)) is None
-        ):
+        stamp, fraction, who = before
+        origin = self.origins[who]
+        procid, _, text = behind[1:].partition("]: ")
+        if not _PROCID.fullmatch(procid) or not text or text.startswith(_MORE_IN_TEXT):
             return None
-        if width == whole:
-            return minute + second
-        fraction = line[whole + 1 : width]
-        if line[whole] != "." or not fraction.isdecimal():
+        at = origin.seconds.get(stamp) or self.new_second(origin, before, received_at)
+        if at is None:
             return None
-        return minute + second + int(fraction) * self._scale
+        grade = origin.grade
+        if fraction:
+            at, grade = at + micros(fraction), grade | SUBSECOND
+        hostname, syslog_name, program = origin.hostname, origin.syslog_name, origin.program
+        return Header(at, grade, hostname, syslog_name, program, int(procid), text)
 
-    def _new_minute(self, line: str, origin: Origin, received_at: int) -> int | None:
-        """When the minute began that a stamp names, if the stamp is as wide as the last one."""
-        whole = self._whole
-        stamp = line[: whole - 2]
-        hour, number = stamp[:-3], _SECONDS.get(stamp[-3:-1])
-        begun = origin.minutes.get(hour)
-        if begun is not None and number is not None and stamp[-1] == ":":
-            minute = begun + number * 60
-        else:
+    def new_second(self, origin: Origin, before: Sequence[str], received_at: int) -> int | None:
+        """When the second began that a stamp names: µs since the epoch; None if that is no stamp.
+
+        What stands `before` the process id: the stamp, its fraction, the key of the origin, ….
+        """
+        stamp, who = before[0], before[2]
+        minute, number = origin.minutes.get(stamp[:-2]), int(stamp[-2:]) * _SECOND
+        if minute is None:
+            line = f"{stamp}{who}"
             form = _form(line)
             found = form.match(line) if form else None
-            if found is None or number is None or found.end("time") != whole:
+            if found is None or found.end("time") != len(stamp):
                 return None
-            second = self._time(found, received_at)[0] // _SECOND * _SECOND
-            minute = second - int(line[whole - 2 : whole]) * _SECOND
-            if origin.grade & ZONED:  # by its own offset, which is the same for all of the hour
-                _keep(origin.minutes, hour, minute - number * 60)
-        _keep(origin.minutes, stamp, minute)
-        return minute
+            minute = self._minute_of(found, received_at)
+            _keep(origin.minutes, stamp[:-2], minute)
+        if not 0 <= minute < _LATEST - 60 * _SECOND:
+            return None
+        _keep(origin.seconds, stamp, minute + number)
+        return minute + number
 
     def _remember(self, found: re.Match[str], header: Header) -> None:
-        """For the next line with such a stamp, and of this host and process."""
-        line, whole = found.string, found.end("time")
-        width = found.end("fraction") if found["fraction"] else whole
-        end = line.find("]: ", width)
-        # A fraction has at most six digits, else it is none of µs.
-        second = int(line[whole - 2 : whole])
-        if end < 0 or end + 3 != found.start("text") or width - whole > 7 or second > 59:
+        """For the next line of this host and program."""
+        line, fraction = found.string, found["fraction"]
+        begin = found.end("fraction") if fraction else found.end("time")
+        if header.procid is None or found.end("procid") + 3 != found.start("text"):
             return
-        self._whole, self.width = whole, width
-        self._scale = _SCALES[max(width - whole - 1, 0)]
-        self.subsecond = SUBSECOND if width > whole else 0
-        zone = line[width : max(map(found.end, _STAMP_PARTS))]
-        minutes = self._stamps.setdefault(zone, {})
-        _keep(minutes, line[: whole - 2], header.at // _SECOND * _SECOND - second * _SECOND)
+        # A fraction has at most six digits, else it is none of µs.
+        if (fraction and len(fraction) > 6) or line[begin - 1 : begin + 1].isdecimal():
+            return
+        zone = line[begin : max(map(found.end, _STAMP_PARTS))]
         origin = Origin(
-            minutes,
+            *self._stamps.setdefault(zone, ({}, {})),
             header.grade & ZONED,
             header.hostname,
             header.syslog_name,
             header.program,
-            header.procid,
         )
-        _keep(self.origins, line[width:end], origin)
-        if header.procid is not None:
-            _keep(self._tags, line[width:end].rpartition("[")[0], origin)
+        _keep(self.origins, line[begin : found.start("procid") - 1], origin)
 
     def _legacy(self, line: str, received_at: int, *, is_packet: bool) -> Header | None:
         form = _form(line)
@@ -307,19 +266,24 @@ class HeaderReader:
 
     def _time(self, stamp: re.Match[str], received_at: int) -> tuple[int, int]:
         """µs since the epoch, and the grade, of a stamp."""
-        day, time, fraction, offset, year = stamp.group("day", "time", "fraction", "offset", "year")
-        key = day, time[:5], offset, year
-        minute = self._minutes.get(key)  # no zone changes its offset within one
-        if minute is None:
-            minute = self._minute(day + (year or ""), time, offset, received_at)
-            _keep(self._minutes, key, minute)
-        at = minute + min(int(time[6:]), 59) * _SECOND
+        time, fraction, offset = stamp.group("time", "fraction", "offset")
+        at = self._minute_of(stamp, received_at) + min(int(time[6:]), 59) * _SECOND
         if not 0 <= at < _LATEST:  # a moment that cannot be; the line counts as just received
             at = received_at // _SECOND * _SECOND
         grade = ZONED if offset and len(offset) != 4 else 0
         if not fraction:
             return at, grade
-        return at + int(fraction[:6].ljust(6, "0")), grade | SUBSECOND
+        return at + micros(fraction), grade | SUBSECOND
+
+    def _minute_of(self, stamp: re.Match[str], received_at: int) -> int:
+        """When its minute began: µs since the epoch, less than none where that cannot be."""
+        day, time, offset, year = stamp.group("day", "time", "offset", "year")
+        key = day, time[:5], offset, year
+        minute = self._minutes.get(key)  # no zone changes its offset within one
+        if minute is None:
+            minute = self._minute(day + (year or ""), time, offset, received_at)
+            _keep(self._minutes, key, minute)
+        return minute
 
     def _minute(self, day: str, time: str, offset: str | None, received_at: int) -> int:
         hour, minute = int(time[:2]), int(time[3:5])
@@ -359,10 +323,9 @@ class HeaderReader:
         return min(first, again, key=lambda at: abs(received_at - at))
 
 
-def without_pri(line: str) -> str:
-    """A line without the PRI that it may begin with."""
-    pri = _PRI.match(line)
-    return line[pri.end() :] if pri else line
+def micros(fraction: str) -> int:
+    """µs of the digits behind a second's point."""
+    return int(fraction[:6].ljust(6, "0"))
 
 
 def _keep(memory: dict[_K, _T], key: _K, value: _T) -> None:
