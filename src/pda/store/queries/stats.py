@@ -160,7 +160,9 @@ def series(
     return list(_by_status(points)) if of_status else points
 
 
-def top(connection: Connection, scope: Scope, what: What, limit: int = 20) -> list[Top]:
+def top(
+    connection: Connection, scope: Scope, what: What, limit: int = 20, *, examples: bool = True
+) -> list[Top]:
     """Those with the most attempts, failed ones where it is categories or reasons.
 
     Raises `StatsError` as `series` does.
@@ -173,7 +175,7 @@ def top(connection: Connection, scope: Scope, what: What, limit: int = 20) -> li
         return [Top(name, counts) for _, name, counts in ranked]
     reasons = [(*name.partition("/")[::2], counts) for _, name, counts in ranked]
     return [
-        Top(rule, counts, category, _example(connection, scope, category, rule))
+        Top(rule, counts, category, _example(connection, scope, category, rule) if examples else "")
         for category, rule, counts in reasons
     ]
 
@@ -331,12 +333,14 @@ def _example(connection: Connection, scope: Scope, category: str, rule: str) -> 
     return str(max(found)[1]) if found else ""
 
 
+# The last one is looked at first, and no further than the first that fits: sorting them here would
+# look at all.
 _EXAMPLE = """
 SELECT a.at, r.name FROM (
     SELECT at, entry_id, digest, copy, reason_id FROM attempt
     WHERE manner_id = ? AND reason_id IS NOT NULL AND at <= ? ORDER BY at DESC LIMIT ?
 ) a JOIN reason r ON r.id = a.reason_id
-WHERE {} ORDER BY a.at DESC LIMIT 1
+WHERE {} LIMIT 1
 """
 _OF_ENTRY = "(SELECT {0}_id FROM entry WHERE id = a.entry_id) = (SELECT id FROM {0} WHERE name = ?)"
 _OF_RELAY = """
@@ -356,7 +360,10 @@ def _of_example(manner: Value, scope: Scope) -> Condition:
     ]
     sql, values = where(given)
     until = 2**62 if scope.until is None else scope.until
-    return _EXAMPLE.format(sql), [manner, until, _LOOKED_AT if given else 1, *values]
+    most = _LOOKED_AT if given else 1
+    if scope.provider is not None:  # each is looked at where it lies
+        most = _LOOKED_AT // 5
+    return _EXAMPLE.format(sql), [manner, until, most, *values]
 
 
 _OF_CLIENT = "t.client_id = (SELECT id FROM client WHERE name = ?)"

@@ -80,7 +80,7 @@ class Counting:
         scope = figures.scope(self._view, time, **{**self._narrower, **narrower})
         if self._rows is not None:
             return self._rows.top(scope, what, limit)
-        return queries.top(self._connection, scope, what, limit)
+        return queries.top(self._connection, scope, what, limit, examples=not before)
 
     def domains(self) -> list[Side]:
         """The busiest ones, beside what they were; days by host are not counted."""

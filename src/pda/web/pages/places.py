@@ -19,7 +19,7 @@ from pda.web.asking import Asker
 from pda.web.pages import figures
 from pda.web.pages.charts import Chart
 from pda.web.pages.counting import Counting, Share
-from pda.web.pages.figures import Side
+from pda.web.pages.figures import Side, failing
 from pda.web.pages.layout import Layout
 from pda.web.pages.sample import Sample, latest_failures, sample
 from pda.web.pages.view import View
@@ -110,6 +110,6 @@ def _place(connection: Connection, counting: Counting, wanted: Filter, **more: A
         side=Side(name=wanted.domain or wanted.provider or "", now=now, before=before),
         weight=counting.time.weight(),
         attempts=figures.attempts_chart(points, counting.time),
-        latest=latest_failures(connection, wanted, _LATEST),
+        latest=latest_failures(connection, wanted, _LATEST) if failing(now) else [],
         **found,
     )

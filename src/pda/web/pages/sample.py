@@ -12,9 +12,11 @@ import msgspec
 
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import AttemptRow, Filter
+from pda.store.queries import AttemptRow, Bounds, Filter
 
 _MOST: Final = 300
+_BOUNDS: Final = Bounds(entries=50_000, seconds=0.25)
+"""For failures of a place that hardly has any."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -48,9 +50,9 @@ def sample(connection: Connection, wanted: Filter) -> Sample:
 
 
 def latest_failures(connection: Connection, wanted: Filter, most: int) -> list[AttemptRow]:
-    """The latest attempts that failed."""
+    """The latest attempts that failed, as far as they are soon found."""
     found: list[AttemptRow] = []
     for status in ("deferred", "bounced"):
         narrowed = msgspec.structs.replace(wanted, status=status)
-        found += queries.attempts_page(connection, narrowed, limit=most).rows
+        found += queries.attempts_page(connection, narrowed, limit=most, bounds=_BOUNDS).rows
     return sorted(found, key=lambda row: -row.at)[:most]
