@@ -135,3 +135,16 @@ def test_what_is_not_all_there_is_not_told_from_rows(tmp_path: Path) -> None:
     with store.reading() as connection:
         assert queries.short(connection, None, SINCE, UNTIL) is None
     store.close()
+
+
+@pytest.mark.parametrize("narrower", [{}, {"client": "shop"}])
+def test_failures_are_those_that_are_counted(store: Store, narrower: dict[str, str]) -> None:
+    scope = Scope(**narrower, since=SINCE, until=UNTIL - 1)
+    with store.reading() as connection:
+        counted = queries.series(connection, scope, "day", "category")
+        whole = queries.failures(connection, scope, DAY)
+        hours = queries.failures(connection, scope, HOUR)
+    attempts = {one.group: one.counts.attempts for one in counted if one.counts.attempts}
+    assert {one.group: one.counts.attempts for one in whole} == attempts
+    assert sum(one.counts.attempts for one in hours) == sum(attempts.values())
+    assert len({one.at for one in hours}) > 10

@@ -9,9 +9,11 @@ only gets that client's id into the `Filter`, and with it into the SQL.
 - `story`: all about one message
 - `stats`: counts, rates and delays over time, answered from what is counted as it is written
 - `short`: the same of a short time, from its rows
+- `failures`: failed attempts over time, from their index
 - `overview`: how much is stored, of whom
 """
 
+from pda.store.queries.failures import failures
 from pda.store.queries.filters import Filter
 from pda.store.queries.lists import Which, attempts, messages, outcomes, recipients
 from pda.store.queries.overview import (
@@ -97,6 +99,7 @@ __all__ = [
     "attempts_page",
     "clients",
     "delays",
+    "failures",
     "hosts",
     "latest_failures",
     "messages",

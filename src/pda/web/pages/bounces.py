@@ -13,18 +13,24 @@ import msgspec
 from quart import Response, g
 from quart.app import Quart
 
+from pda.store import queries
 from pda.store.database import Connection
+from pda.store.queries import Point
 from pda.web.asking import Asker
 from pda.web.pages import figures
 from pda.web.pages.charts import Chart
 from pda.web.pages.counting import Counting, Share
+from pda.web.pages.figures import Period
 from pda.web.pages.holding import Held
 from pda.web.pages.layout import Layout
-from pda.web.pages.view import View
+from pda.web.pages.view import DAY, HOUR, View
 from pda.web.ports import Site
 
 _REASONS: Final = 40
 _UNKNOWN: Final = 25
+_LOOKED_THROUGH: Final = 8 * DAY
+_OF_CLIENT: Final = 2 * DAY
+"""Up to so long, failures are counted one by one: of all, or of a client."""
 
 
 class Bounces(msgspec.Struct, frozen=True):
@@ -64,11 +70,22 @@ class BouncesPage:
 
 
 def bounces_of(connection: Connection, view: View) -> Bounces:
-    """What there is to show; categories are counted by day."""
+    """What there is to show."""
     counting = Counting(connection, view)
-    points = counting.series(counting.days, "category")
+    time, points = _categories(connection, counting, view)
     return Bounces(
-        figures.groups_chart("categories", "Failed attempts by category", points, counting.days),
+        figures.groups_chart("categories", "Failed attempts by category", points, time),
         counting.reasons(_REASONS),
         counting.is_fine,
     )
+
+
+def _categories(
+    connection: Connection, counting: Counting, view: View
+) -> tuple[Period, list[Point]]:
+    """Over time: by day as they are counted; of few days finer, as each failure is looked at."""
+    most = _LOOKED_THROUGH if view.client is None else _OF_CLIENT
+    if counting.is_fine or view.host is not None or view.length > most:
+        return counting.days, counting.series(counting.days, "category")
+    time = figures.period(view, HOUR)
+    return time, queries.failures(connection, figures.scope(view, time), time.step)
