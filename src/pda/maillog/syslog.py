@@ -72,6 +72,8 @@ _LATEST = _DAY * 365 * 200
 _SEVERITIES = frozenset("EMERG ALERT CRIT ERR ERROR WARN WARNING NOTICE INFO DEBUG".split())
 _CACHE = 20_000
 _STAMP_PARTS = ("time", "fraction", "offset", "year")
+_SCALES: list[int] = [10 ** (6 - digits) for digits in range(7)]
+"""µs of the last of so many digits."""
 _MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
 """What a text begins with that is more than what the program wrote."""
 
@@ -85,6 +87,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     seconds: dict[str, int]
     """When those seconds began that stamps in front of it name: µs since the epoch."""
     minutes: dict[str, int]
+    """The same of minutes, and of hours where they are alike in all."""
     grade: int
     hostname: str
     syslog_name: str
@@ -158,19 +161,28 @@ class HeaderReader:
         What stands `before` the process id: the stamp, its fraction, the key of the origin, ….
         """
         stamp, who = before[0], before[2]
-        minute, number = origin.minutes.get(stamp[:-2]), int(stamp[-2:]) * _SECOND
+        minute = origin.minutes.get(stamp[:-2])
         if minute is None:
-            line = f"{stamp}{who}"
-            form = _form(line)
-            found = form.match(line) if form else None
+            minute = self._new_minute(origin, stamp, who, received_at)
+            if minute is None:
+                return None
+            _keep(origin.minutes, stamp[:-2], minute)
+        second = minute + int(stamp[-2:]) * _SECOND
+        _keep(origin.seconds, stamp, second)
+        return second
+
+    def _new_minute(self, origin: Origin, stamp: str, who: str, received_at: int) -> int | None:
+        hour, number = stamp[:-5], int(stamp[-5:-3]) * 60 * _SECOND
+        begun = origin.minutes.get(hour)
+        if begun is None or number >= _HOUR:
+            form = _form(stamp)
+            found = form.match(f"{stamp}{who}") if form else None
             if found is None or found.end("time") != len(stamp):
                 return None
-            minute = self._minute_of(found, received_at)
-            _keep(origin.minutes, stamp[:-2], minute)
-        if not 0 <= minute < _LATEST - 60 * _SECOND:
-            return None
-        _keep(origin.seconds, stamp, minute + number)
-        return minute + number
+            begun = self._minute_of(found, received_at) - number
+            if origin.grade & ZONED:  # by its own offset, which is the same for all of the hour
+                _keep(origin.minutes, hour, begun)
+        return begun + number if 0 <= begun < _LATEST - 2 * _HOUR else None
 
     def _remember(self, found: re.Match[str], header: Header) -> None:
         """For the next line of this host and program."""
@@ -273,7 +285,7 @@ class HeaderReader:
         grade = ZONED if offset and len(offset) != 4 else 0
         if not fraction:
             return at, grade
-        return at + micros(fraction), grade | SUBSECOND
+        return at + micros(fraction[:6]), grade | SUBSECOND
 
     def _minute_of(self, stamp: re.Match[str], received_at: int) -> int:
         """When its minute began: µs since the epoch, less than none where that cannot be."""
@@ -324,8 +336,8 @@ class HeaderReader:
 
 
 def micros(fraction: str) -> int:
-    """µs of the digits behind a second's point."""
-    return int(fraction[:6].ljust(6, "0"))
+    """µs of up to six digits behind a second's point."""
+    return int(fraction) * _SCALES[len(fraction)]
 
 
 def _keep(memory: dict[_K, _T], key: _K, value: _T) -> None:

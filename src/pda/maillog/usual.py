@@ -30,7 +30,7 @@ The first four are of the header, the last is the text of another form, with the
 # line feed, as it is matched faster so, is found out by the number of rows.
 _HEADER = (
     r"(?:<\d{1,3}>)?(?P<stamp>[^:]{1,20}:\d\d:[0-5]\d)(?:\.(?P<fraction>\d{1,6}))?"
-    r"(?P<who>[^\d.[][^[]{0,300})"
+    r"(?P<who>[^\d.[\n][^[\n]{0,300})"
 )
 # No word of Postfix's that may stand in its place begins so.
 _ID = r"(?P<queue_id>[0-9A-F][0-9A-Za-z]{5,30}): "
