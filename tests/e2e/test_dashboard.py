@@ -168,7 +168,7 @@ def test_an_hour_is_told_in_minutes(site: Site, service: Running) -> None:
         page.get_by_role("link", name="1 h").click()
         page.wait_for_url("**/?range=1h")
         assert page.locator(".plot").first.get_attribute("data-step") == "120000000"
-        assert page.get_by_text("against the hour before").is_visible()
+        assert page.get_by_text("of recipients reached").is_visible()
         assert page.get_by_role("link", name="pda-test.invalid").first.is_visible()
 
 
