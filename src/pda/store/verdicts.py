@@ -17,15 +17,17 @@ from pda.store.database import Connection
 
 _AT_A_TIME = 2000
 
+# All of it out of the index; the text is that of the manner whose hit was the last one.
 _HITS = """
-SELECT v.bounce_type, v.category, v.rule, sum(h.hits), max(h.last_at), (
-    SELECT r.name FROM manner m CROSS JOIN attempt a ON a.manner_id = m.id
-        JOIN reason r ON r.id = a.reason_id
-    WHERE m.verdict_id = v.id ORDER BY a.at DESC LIMIT 1)
-FROM (SELECT manner_id, count(*) AS hits, max(at) AS last_at FROM attempt
-      WHERE reason_id IS NOT NULL GROUP BY manner_id) h
-    JOIN manner m ON m.id = h.manner_id JOIN verdict v ON v.id = m.verdict_id
-GROUP BY v.id
+SELECT v.bounce_type, v.category, v.rule, g.hits, g.last_at, (
+    SELECT r.name FROM attempt a INDEXED BY attempt_failure JOIN reason r ON r.id = a.reason_id
+    WHERE a.manner_id = g.manner_id AND a.at = g.last_at AND a.reason_id IS NOT NULL LIMIT 1)
+FROM (
+    SELECT m.verdict_id, h.manner_id, sum(h.hits) AS hits, max(h.last_at) AS last_at FROM (
+        SELECT manner_id, count(*) AS hits, max(at) AS last_at
+        FROM attempt INDEXED BY attempt_failure WHERE reason_id IS NOT NULL GROUP BY manner_id
+    ) h JOIN manner m ON m.id = h.manner_id GROUP BY m.verdict_id
+) g JOIN verdict v ON v.id = g.verdict_id
 """
 # CROSS JOIN fixes the order: through the table as it lies, or through the few that are wanted.
 _FAILURES = """
