@@ -17,7 +17,7 @@ from pda.store.queries.filters import Condition, Filter, Kind, message_ids
 from pda.store.stretches import STRETCH_BITS
 from pda.store.terms import PIECE_BITS, term
 
-_RARE = 16 << PIECE_BITS
+_RARE = 4 << PIECE_BITS
 """Entries to look at first for what few have."""
 _FEW = 1000
 _FAILURES = frozenset(["deferred", "bounced", "SOFTBOUNCE"])
