@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pda.config import ConfigError, RuleSettings
 from pda.maillog import bounce
 from pda.maillog.events import Failure
 from pda.rulebook import RuleBook, read_list
+from tests.certificates import Authority
 
 LIST = b"""<bounces>
 <regex id="a" category="policy" on="reply"><or>cat</or></regex>
@@ -60,14 +62,16 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @contextmanager
-def serving(xml: bytes = LIST) -> Iterator[str]:
+def serving(xml: bytes = LIST, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The address of a server with this list."""
     Handler.xml = xml
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
@@ -121,6 +125,24 @@ def test_a_bad_file_keeps_the_old_rules(tmp_path: Path, content: bytes | None, s
 def test_from_an_address_with_credentials(address: str, password_file: Path) -> None:
     settings = RuleSettings(f"{address}/rules.xml", "rules", str(password_file))
     assert RuleBook(settings).rules.classify(CAT).rule == "a"
+    assert Handler.seen == [("/rules.xml", AUTHORIZATION)]
+
+
+def test_over_tls_only_from_a_server_that_is_trusted(
+    password_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(Handler, "seen", [])
+    authority = Authority(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.issue("127.0.0.1"))
+    with serving(tls=tls) as address:
+        settings = RuleSettings(f"{address}/rules.xml", "rules", str(password_file))
+        with pytest.raises(ConfigError, match="certificate verify failed"):
+            read_list(settings)
+        assert Handler.seen == []  # no password for whoever answers
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        assert RuleBook(settings).rules.classify(CAT).rule == "a"
     assert Handler.seen == [("/rules.xml", AUTHORIZATION)]
 
 
