@@ -121,8 +121,11 @@ class Batch(msgspec.Struct):
 def execute(connection: Connection, batch: Batch) -> None:
     """Writes the rows of a batch within a transaction that is open."""
     many = connection.executemany
+    names: dict[str, list[Row]] = {}
     for table, row in batch.names:
-        connection.execute(_NEW[table], row)
+        names.setdefault(table, []).append(row)
+    for table, rows in names.items():
+        many(_NEW[table], rows)
     for table, column in (("entry", "id"), ("attempt", "entry_id"), ("outcome", "entry_id")):
         many(f"DELETE FROM {table} WHERE {column}=?", batch.vacated)
     many(_PUT_ENTRY, batch.entries)
