@@ -48,6 +48,8 @@ _ENTRIES_AT_A_TIME = 500
 _RETRY_S = 1.0
 _MOST_EVENTS = 25_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
+_WORTH_A_COMMIT = 400
+"""Events that senders wait for: to work them out takes as long as to commit them does."""
 _IMPORTS_WAITING = 1
 _QUEUED_WORK = 8
 """Batches that may be read while a transaction is committed."""
@@ -89,8 +91,6 @@ class Pending(msgspec.Struct):
     """Of the works, those that are."""
     done: list[trio.Event] = []
     stored: list[Callable[[], None]] = []
-    seconds: float = 0.0
-    """That it took until it was inserted."""
 
     def add(self, work: Work, batch: Batch) -> None:
         """A batch that a work came to."""
@@ -113,8 +113,6 @@ class WriterState(msgspec.Struct):
     """New or better known ones."""
     seconds: float = 0.0
     """Spent in transactions."""
-    last_seconds: float = 0.0
-    """Spent in the last one."""
     failures: int = 0
     refused: str = ""
     """Why the last transaction could not be committed; empty while all is well."""
@@ -215,7 +213,7 @@ class Ingest:
                 await self._commit()
 
     async def _insert(self, work: Work, beside: trio.Nursery) -> None:
-        rules, waited, begun = self.pipeline.rules, work.events, time.perf_counter()
+        rules, waited = self.pipeline.rules, work.events
         if work.rules is not rules:  # new ones came into force while this was read, or waited
             await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
         removal = self._writer.removal
@@ -237,7 +235,6 @@ class Ingest:
             await self.compute(self._writer.insert, batch)
         except DatabaseError:  # all of the transaction has gone: the commit inserts it again
             await self._commit()
-        self._pending.seconds += time.perf_counter() - begun
 
     async def _prepared(self, told: list[Told], beside: trio.Nursery) -> Batch:
         """Tries until the database can be read; not for ever when the service has to stop."""
@@ -281,7 +278,7 @@ class Ingest:
         pending = self._pending
         if pending.done or pending.events + pending.refused >= _MOST_EVENTS:
             return True
-        if pending.stored and pending.seconds >= self.writer_state.last_seconds:
+        if pending.stored and pending.events >= _WORTH_A_COMMIT:
             return True
         return bool(pending.live) and not self._live_waiting
 
@@ -392,8 +389,7 @@ class Ingest:
             except DatabaseError as error:
                 await self._wait_for_disk(error)
                 continue
-            state.last_seconds = time.perf_counter() - begun
-            state.seconds += state.last_seconds
+            state.seconds += time.perf_counter() - begun
             state.commits += 1
             state.attempts += sum(batch.new_attempts for batch in batches)
             if clients := set().union(*(batch.clients for batch in batches)):
