@@ -9,6 +9,7 @@ whoever searches compares the entry itself. Blocks are written as lines come, an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -306,22 +307,36 @@ class _Packing:
 # --- in SQL ---------------------------------------------------------------------------------------
 
 
+class _Own(threading.local):
+    """Each thread's: contexts of zstd are for one at a time."""
+
+    def __init__(self) -> None:
+        self.packing = _Packing()
+
+
+_own = _Own()
+
+
 def prepare(connection: Connection) -> _Packing:
-    """Lets a connection ask `FIND`."""
-    packing = _Packing()
+    """Lets a connection ask `FIND`.
 
-    def may_have_address(addresses: bytes, text: str) -> bool:
-        return _wanted(text).may_be_in(packing.unpack(addresses))
+    The driver keeps each other function that it is ever given, so that these are always the same.
+    """
+    connection.create_function("may_have_address", 2, _may_have_address)
+    connection.create_function("entries_addressed", 4, _entries_addressed)
+    return _own.packing
 
-    def entries_addressed(last: int, addresses: bytes, entries: bytes, text: str) -> str:
-        base, numbers = last >> _PIECE_BITS << _PIECE_BITS, _unpack(packing.unpack(entries))
-        places = _wanted(text).places(packing.unpack(addresses))
-        found = [base + number for place in places for number in numbers[place]]
-        return msgspec.json.encode(found).decode()
 
-    connection.create_function("may_have_address", 2, may_have_address)
-    connection.create_function("entries_addressed", 4, entries_addressed)
-    return packing
+def _may_have_address(addresses: bytes, text: str) -> bool:
+    return _wanted(text).may_be_in(_own.packing.unpack(addresses))
+
+
+def _entries_addressed(last: int, addresses: bytes, entries: bytes, text: str) -> str:
+    packing = _own.packing
+    base, numbers = last >> _PIECE_BITS << _PIECE_BITS, _unpack(packing.unpack(entries))
+    places = _wanted(text).places(packing.unpack(addresses))
+    found = [base + number for place in places for number in numbers[place]]
+    return msgspec.json.encode(found).decode()
 
 
 class _Wanted:
