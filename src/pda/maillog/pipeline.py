@@ -258,14 +258,14 @@ class Source:
 
     def _event(self, row: usual.Row, origin: Origin, at: int, record: AnyRecord) -> Event:
         """What a line of a usual form says."""
-        _, fraction, _, queue_id, text = row[:5]
+        _, fraction, _, queue_id, delivery = row[:5]
         grade = origin.grade
         if fraction:
             at, grade = at + micros(fraction), grade | SUBSECOND
         said: Fact | Attempt
         if type(record) is Delivery:
             written = at, grade, origin.program
-            said = self._attempt((origin.hostname, queue_id), text, written, record)
+            said = self._attempt((origin.hostname, queue_id), f"to=<{delivery}", written, record)
         else:
             if record is REMOVED:
                 record = removed_by(origin.program)
