@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from pda.maillog.correlate import gather
 from pda.rooms import Rooms, open_rooms
 from pda.store import queries, retention, upkeep
 from pda.store.audit import Author
+from pda.store.database import Connection, Value
 from pda.store.erasure import EraseAddress, erasures
 from pda.store.queries import Filter
 from pda.store.readers import Readers
@@ -106,6 +108,24 @@ async def test_live_lines_are_written_between_two_pieces(tmp_path: Path) -> None
             await add(rooms, of_day(10, number))
             left.append(readers.call(queries.totals).entries)
         assert left[0] > 1000  # it waited for a piece, not for the whole
+
+
+async def test_what_finds_entries_is_put_together(tmp_path: Path) -> None:
+    async with writing(tmp_path) as (rooms, readers):
+        await add(rooms, DAYS)
+
+        def go_on(connection: Connection) -> None:
+            """As if many more had come."""
+            connection.execute("UPDATE entry SET id = id + 300000 WHERE id = 500")
+
+        await rooms.ingest.exclusively(partial(rooms.writer.do, go_on))
+        await rooms.housekeeping.once(readers.call, NOW)
+        assert readers.call(_pieces) == [(-1, 0, (1 << 18) - 1)]
+        assert readers.call(queries.outcomes_page, Filter(recipient="r7@d3.example")).rows
+
+
+def _pieces(connection: Connection) -> list[tuple[Value, ...]]:
+    return connection.execute("SELECT * FROM term_piece").fetchall()
 
 
 async def test_an_import_says_what_was_too_old(tmp_path: Path) -> None:

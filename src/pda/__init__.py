@@ -37,7 +37,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/outcome.py    what became of each recipient
         maillog/providers.py  who runs the host it went to
         store/rows.py names.py facts.py   its rows; what comes again
-        store/terms.py address_blocks.py   what finds it; what finds part of an address
+        store/terms.py pieces.py   what finds it, and where that is kept
+        store/address_blocks.py   what finds part of an address
         store/counting.py tally.py   what is counted of them: statistics
         store/stretches.py    when the messages of each stretch of entries were heard of
         store/batch.py lives.py   rows into the database, and what was known out of it

@@ -17,7 +17,7 @@ import trio
 
 from pda.config import RetentionSettings
 from pda.ingest import Ingest
-from pda.store import address_blocks, erasure, retention
+from pda.store import address_blocks, erasure, pieces, retention
 from pda.store.database import Connection, DatabaseError
 from pda.store.writer import Writer
 
@@ -93,8 +93,9 @@ class Housekeeping:
             removed += await self._fit(now)
         if removed:
             await self._remove_orphans(ask)
-        while await self._do(address_blocks.pack):
-            pass
+        for together in (pieces.merge, address_blocks.pack):
+            while await self._do(together):
+                pass
         while await self._do(partial(retention.give_back, pages=_PAGES)):
             pass
         if removed:  # the file is cut where the log is copied into it

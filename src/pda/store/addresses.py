@@ -1,6 +1,6 @@
 """What is known of addresses and messages, many at a time.
 
-Owns how they are found: sorted by their hashes, piece after piece of `terms`, so that each page of
+Owns how they are found: sorted by their hashes, piece after piece of terms, so that each page of
 a piece is looked at once. Times are µs since the epoch.
 """
 
@@ -18,23 +18,23 @@ from pda.store.database import Connection, Value
 _DELIVERED = f"{State.DELIVERED:d}, {State.FINALLY_OK:d}"
 _SOFT = f"{State.SOFT_BOUNCE:d}, {State.EXPIRED:d}"
 _FOUND = f"""
-WITH RECURSIVE piece (number) AS (
-    SELECT 0 UNION ALL
-    SELECT number + 1 FROM piece
-    WHERE number < (SELECT max(id) >> {terms.PIECE_BITS} FROM entry)
-), wanted (hash, text, asked) AS MATERIALIZED (
+WITH wanted (hash, text, asked) AS MATERIALIZED (
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)
+), found (entry_id, text, asked) AS MATERIALIZED (
+    SELECT DISTINCT t.entry_id, w.text, w.asked
+    FROM term_piece p CROSS JOIN wanted w CROSS JOIN term t
+        ON t.piece = p.number AND t.hash = w.hash
 )
 SELECT w.asked, count(DISTINCT o.entry_id), count(*), coalesce(sum(o.attempts), 0),
     sum(o.state IN ({_DELIVERED})), sum(o.state = {State.HARD_BOUNCE:d}), sum(o.state IN ({_SOFT})),
     min(o.first_at), max(o.last_at), max(o.last_at) FILTER (WHERE o.state IN ({_DELIVERED})),
     max(printf('%020d %d', o.last_at, o.change)),
     max(printf('%020d %d', o.last_at, o.change)) FILTER (WHERE o.state = {State.HARD_BOUNCE:d})
-FROM piece p CROSS JOIN wanted w CROSS JOIN term t ON t.piece = p.number AND t.hash = w.hash
-    CROSS JOIN entry e ON e.id = t.entry_id
-    CROSS JOIN outcome o ON o.entry_id = t.entry_id
+FROM found w {{}} CROSS JOIN outcome o ON o.entry_id = w.entry_id
 WHERE o.state <> {State.HANDED_ON:d}
 """
+_ENTRY = "CROSS JOIN entry e ON e.id = w.entry_id"
+"""A page of its own for each: only where something is asked of it."""
 _BY_RECIPIENT = " AND o.recipient = w.text"
 _BY_MESSAGE = " AND w.text IN (e.message_id, e.msg_id)"
 _OF_CLIENT = " AND e.client_id = (SELECT id FROM client WHERE name = ?2)"
@@ -87,7 +87,8 @@ def of_messages(
 def _known(
     connection: Connection, wanted: Sequence[tuple[int, str, str]], how: str, client: str | None
 ) -> dict[str, Known]:
-    sql = _FOUND + how + ("" if client is None else _OF_CLIENT) + " GROUP BY w.asked"
+    where = how if client is None else how + _OF_CLIENT
+    sql = f"{_FOUND.format(_ENTRY if 'e.' in where else '')}{where} GROUP BY w.asked"
     values: list[Value] = [json.dumps(sorted(wanted))]
     if client is not None:
         values.append(client)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from pda.store import address_blocks, bounced, imports, rejects
+from pda.store import address_blocks, bounced, imports, pieces, rejects
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
 
@@ -44,7 +44,6 @@ INSERT OR REPLACE INTO attempt VALUES (
 _PUT_OUTCOME = """
 INSERT OR REPLACE INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
 """
-_PUT_TERM = "INSERT OR IGNORE INTO term VALUES (?, ?, ?)"
 _PUT_WITHDRAWN = "INSERT INTO withdrawn VALUES (?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?)"
 
 
@@ -88,7 +87,8 @@ class Batch(msgspec.Struct):
     """None: the row has to go."""
     progress: dict[int, list[Progress]] = {}
     """Of known entries; one that is changed otherwise is to be counted anew."""
-    terms: list[tuple[int, int, int]] = []
+    terms: list[tuple[int, int]] = []
+    """Hash and entry, see `pieces`."""
     addresses: list[Row] = []
     """Blocks of them, see `address_blocks`."""
     evidence: dict[tuple[str, int], Row] = {}
@@ -136,7 +136,7 @@ def execute(connection: Connection, batch: Batch) -> None:
     gone_outcomes = [key for key, row in batch.outcomes.items() if row is None]
     many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", gone_outcomes)
     many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
-    many(_PUT_TERM, sorted(batch.terms))
+    pieces.put(connection, batch.terms)
     many(address_blocks.PUT, batch.addresses)
     many(_PUT_WITHDRAWN, batch.withdrawn)
     many(rejects.PUT, sorted(batch.rejects))

@@ -15,7 +15,7 @@ import msgspec
 
 from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
-from pda.store import address_blocks, bounced
+from pda.store import address_blocks, bounced, pieces
 from pda.store.audit import Deed
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
@@ -23,7 +23,7 @@ from pda.store.edits import NotThereError
 from pda.store.facts import PackedFacts
 from pda.store.names import number_of
 from pda.store.removal import pseudonyms, secret_for_writing
-from pda.store.terms import PIECE_BITS, Kind, term
+from pda.store.terms import Kind, term
 
 _OF_ENTRIES = {"entry": "id", "attempt": "entry_id", "outcome": "entry_id"}
 """Tables that are walked over by queue entry; all others are searched whole."""
@@ -252,13 +252,9 @@ class _Walk:
         now = self._known.text(text)
         if now == text:
             return
-        row = number >> PIECE_BITS, term(kind, text), number
-        self._connection.execute(
-            "DELETE FROM term WHERE piece = ? AND hash = ? AND entry_id = ?", row
-        )
+        pieces.remove(self._connection, [(term(kind, text), number)])
         now_key = address_key(now) if kind == "recipient" else now
-        row = number >> PIECE_BITS, term(kind, now_key), number
-        self._connection.execute("INSERT OR IGNORE INTO term VALUES (?, ?, ?)", row)
+        pieces.put(self._connection, [(term(kind, now_key), number)])
 
     def _rewrite_replies(self, after: int, to: int) -> None:
         """Replies about the address, where its local part may stand alone."""

@@ -12,9 +12,10 @@ from typing import TypeVar
 from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life
 from pda.store.database import Connection, Value
 from pda.store.names import number_of
+from pda.store.pieces import find_any
 from pda.store.removal import Removal
 from pda.store.rows import Rows
-from pda.store.terms import find_any, term
+from pda.store.terms import term
 
 _MOST_PARAMETERS = 500
 _MOST_HOPS = 20

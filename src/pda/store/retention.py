@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pda.maillog.events import EntryKey
-from pda.store import address_blocks, bounced
+from pda.store import address_blocks, bounced, pieces
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
 from pda.store.names import number_of
 from pda.store.removal import raise_horizon
-from pda.store.terms import PIECE_BITS, domain_term, term
+from pda.store.terms import domain_term, term
 
 _AT_A_TIME = 500
 _OLD = """
@@ -93,9 +93,7 @@ def _remove(connection: Connection, rows: Sequence[Row]) -> None:
         for number, (_, _, _, *message_ids) in zip(numbers, rows, strict=True)
         for one in _terms(number, [str(name) for name in message_ids if name], recipients[number])
     ]
-    connection.executemany(
-        "DELETE FROM term WHERE piece = ? AND hash = ? AND entry_id = ?", sorted(terms)
-    )
+    pieces.remove(connection, terms)
     connection.executemany(bounced.REMOVE, outcomes)
     address_blocks.drop(connection, numbers)
     for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
@@ -104,13 +102,13 @@ def _remove(connection: Connection, rows: Sequence[Row]) -> None:
 
 def _terms(
     number: int, message_ids: Iterable[str], recipients: list[str]
-) -> Iterator[tuple[int, int, int]]:
+) -> Iterator[tuple[int, int]]:
     """What the entry was found by."""
     hashes = {term("message-id", one) for one in message_ids}
     hashes |= {term("recipient", one) for one in recipients}
     hashes |= {domain_term(one.rpartition("@")[2]) for one in recipients}
     for hashed in hashes:
-        yield number >> PIECE_BITS, hashed, number
+        yield hashed, number
 
 
 def _remove_timed(connection: Connection, horizon: int, rows: int) -> int:

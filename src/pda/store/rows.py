@@ -15,7 +15,7 @@ from pda.store.batch import Batch, Progress, Reached
 from pda.store.database import Connection, Row
 from pda.store.facts import PackedFacts
 from pda.store.names import Manner, Names, Texts, Verdicts, number_of
-from pda.store.terms import PIECE_BITS, terms_of
+from pda.store.terms import terms_of
 
 _NAMELESS = Summary(born=0)
 _VERDICT = 7
@@ -250,14 +250,14 @@ def _unread(changes: Iterable[Change]) -> dict[int, set[str]]:
     return unread
 
 
-def _terms(change: Change) -> Iterator[tuple[int, int, int]]:
+def _terms(change: Change) -> Iterator[tuple[int, int]]:
     """What the entry can be found by from now on."""
     number, summary = change.life.entry_id, change.life.summary
     terms = change.terms
     if not terms and (change.recipients or change.named):
         terms = terms_of(summary if change.named and summary else _NAMELESS, change.recipients)
     for term in terms:
-        yield number >> PIECE_BITS, term, number
+        yield term, number
 
 
 def _named(changes: Iterable[Change]) -> Iterator[Named]:

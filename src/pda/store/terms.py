@@ -1,6 +1,6 @@
 """What an entry can be found by: hashes of addresses, their domains and Message-IDs.
 
-Owns the hash and the pieces they are kept in. A hash may be that of something else too: whoever
+Owns the hash; where they are kept is in `pieces`. A hash may be that of something else too: whoever
 looks one up has to compare the entry itself.
 """
 
@@ -15,24 +15,6 @@ from typing import Literal, TypeAlias
 from pda.maillog.events import Summary
 
 Kind: TypeAlias = Literal["recipient", "domain", "message-id"]
-
-PIECE_BITS = 16
-"""A piece has the terms of 65,536 entries."""
-
-# In the order of the pieces, so that each is a search in a piece and nothing else.
-_FIND = f"""
-WITH RECURSIVE piece (number) AS (
-    SELECT 0 UNION ALL
-    SELECT number + 1 FROM piece WHERE number < (SELECT max(id) >> {PIECE_BITS} FROM entry)
-)
-SELECT t.entry_id FROM piece p CROSS JOIN term t ON t.piece = p.number AND t.hash IN
-"""
-FIND = f"{_FIND} (?)"
-
-
-def find_any(hashes: int) -> str:
-    """`FIND` for so many hashes."""
-    return f"{_FIND} ({','.join('?' * hashes)})"
 
 
 def term(kind: Kind, text: str) -> int:

@@ -17,6 +17,7 @@ from pda.store.migrations import (
     first,
     late,
     outgoing,
+    pieces,
     providers,
     rejects,
     removal,
@@ -41,4 +42,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     alerts.migrate,
     late.migrate,
     address_blocks.migrate,
+    pieces.migrate,
 ]

@@ -57,8 +57,8 @@ def migrate(database: Database) -> None:
     )
 
 
-# Hashes of what an entry can be found by (see `terms`), in pieces that fit into memory: the last
-# one alone is written to.
+# Hashes of what an entry can be found by (see `terms`), in pieces that fit into memory (see
+# `pieces`).
 _TERM = """
 CREATE TABLE term (
     piece INTEGER NOT NULL, hash INTEGER NOT NULL, entry_id INTEGER NOT NULL,

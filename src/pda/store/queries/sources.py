@@ -13,9 +13,10 @@ import msgspec
 from pda.maillog.events import State, address_key
 from pda.store import address_blocks
 from pda.store.database import Connection, Value
+from pda.store.pieces import FIND_BETWEEN, PIECE_BITS
 from pda.store.queries.filters import Condition, Filter, Kind, message_ids
 from pda.store.stretches import STRETCH_BITS
-from pda.store.terms import PIECE_BITS, term
+from pda.store.terms import term
 
 _RARE = 4 << PIECE_BITS
 """Entries to look at first for what few have."""
@@ -43,14 +44,6 @@ def within(sources: list[Source], low: int, high: int) -> Condition:
     return f"e.id IN ({sql})", [value for one in sources for value in (low, high, *one.values)]
 
 
-_PIECES = f"""
-WITH RECURSIVE span (low, high) AS (SELECT ?, ?), piece (number) AS (
-    SELECT low >> {PIECE_BITS} FROM span UNION ALL
-    SELECT number + 1 FROM piece, span WHERE number < high >> {PIECE_BITS}
-)
-SELECT t.entry_id FROM span CROSS JOIN piece p CROSS JOIN term t
-    ON t.piece = p.number AND t.hash IN (?, ?) AND t.entry_id BETWEEN span.low AND span.high
-"""
 _QUEUE_ID = """
 SELECT id FROM entry INDEXED BY idx_entry_queue_id_host_id
 WHERE +id BETWEEN ? AND ? AND queue_id = ?
@@ -102,7 +95,7 @@ def _sources(kind: Kind, wanted: Filter) -> Iterator[Source]:
 
 
 def _of_terms(one: int, other: int, width: int) -> Source:
-    return Source(_PIECES, [one, other], width)
+    return Source(FIND_BETWEEN, [one, other], width)
 
 
 def _failed(kind: Kind, wanted: Filter) -> Iterator[Source]:
