@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pda.maillog import bounce
+from pda.maillog.bounce.reply import masked_words
 from pda.maillog.events import Failure
 
 MASKED = [
@@ -59,6 +60,22 @@ MASKED = [
         "tss04 ofr_417",
     ),
     ("mail for full.example loops back to myself", "mail for HOST loops back to myself"),
+    (
+        "host mx[192.0.2.1] said: 550 'a.b@x.example', (full.example). \"1.2.3.4\" a+b=c@full-x.example: www.full.example/x) (in reply to RCPT TO command)",
+        "ADDR HOST IP ADDR URL",
+    ),
+    (
+        "host mx[192.0.2.1] said: 550 mx.full.example[192.0.2.9] 1full.example[192.0.2.9]: name=full.example type=MX (in reply to RCPT TO command)",
+        "HOST IP HOST IP name HOST type mx",
+    ),
+    (
+        "host mx[192.0.2.1] said: 550 see http:// full.example/x <http://full.example> user_a.full.example (in reply to RCPT TO command)",
+        "see http HOST x URL HOST",
+    ),
+    (
+        "host mx[192.0.2.1] said: 550 1.2.3.4.5 1.2-3 4.7.1 ١.٢.٣.٤ (in reply to RCPT TO command)",
+        "N N IP",
+    ),
     ("", ""),
 ]
 
@@ -78,6 +95,12 @@ def test_masking_is_lower_case_with_single_blanks(text: str) -> None:
 @given(st.text(alphabet="ab .@<>:/[]0-", max_size=60))
 def test_no_address_survives(text: str) -> None:
     assert "@" not in bounce.mask(f"host x[192.0.2.1] said: 550 {text}")
+
+
+def test_words_that_name_somebody_are_not_remembered() -> None:
+    masked_words.clear()
+    assert bounce.mask("<who@full.example>: unknown, mx.full.example") == "ADDR unknown HOST"
+    assert set(masked_words) == {"unknown,"}
 
 
 FACTS = [

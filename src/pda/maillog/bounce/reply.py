@@ -36,12 +36,24 @@ _STAGES = {
 }
 STAGES = ("CONNECT", "HELO", "AUTH", "MAIL", "RCPT", "DATA", "end of DATA", "other")
 
-_CODES = re.compile(r"\s*([245]\d\d)(?![\w.])(?:[- ]?[#(\[]{0,2}([245]\.\d{1,3}\.\d{1,3})\b)?")
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_MARKED = re.compile(r"#\s?([245]\.\d{1,3}\.\d{1,3})")
+_DOTTED = r"[245]\.[0-9]{1,3}\.[0-9]{1,3}"
+_CODES = re.compile(rf" *([245][0-9][0-9])(?![\w.])(?:[- ]?[#(\[]{{0,2}}({_DOTTED})\b)?")
+_ENHANCED = re.compile(_DOTTED)
+_MARKED = re.compile(rf"# ?({_DOTTED})")
 
 # Each begins where a part of a word does, or is bounded: linear in what it is looked for in.
-_BRACKETED = re.compile(r"<(?!https?:)[^<>]+>[.,:;]*")
+_NAME = r"(?=[\d.-]*[a-z])[a-z\d][\w-]*(?:\.[a-z\d][\w-]*)+"
+_IPV4 = r"\d+\.\d+\.\d+\.\d+"
+_usual = re.compile(
+    r"(<(?!https?:)[^<>]+>)[.,:;]*+|[(\['\"]*+(?:"
+    rf"({_IPV4})|((?:https?://|www\.)[^\s<>\"@]++)|({_NAME})(?:\[({_IPV4})\](?::(\d+))?)?"
+    rf"|name=({_NAME})|([\w+=-]+(?:\.[\w+=-]+)*@[a-z\d-]+(?:\.[a-z\d-]+)*)"
+    r")[)\].,:;'\"]*+",
+    re.ASCII,
+).fullmatch
+"""Words that name somebody, as nearly all of them are written."""
+_USUALLY = ("", "ADDR", "IP", "URL", "HOST", "HOST IP", "HOST IP N", "name HOST", "ADDR")
+"""What is written for such a word, by the last group in it."""
 _ADDRESS = re.compile(
     r"<(?!https?:)[^<>]+>"
     r"|(?<![^\s,;:()\[\]{}<>\"|])[^\s,;:()\[\]{}<>\"|@]*@[^\s,;:()\[\]{}<>\"|]*"
@@ -165,11 +177,17 @@ def _mask(text: str, reply: str) -> str:
 
 
 class MaskedWords(dict[str, str]):
-    """Masked words by the words of a text; none, or several, for one between two blanks."""
+    """Masked words by the words of a text; none, or several, for one between two blanks.
+
+    Those that name somebody are not remembered: most do not come again.
+    """
 
     most = WORDS
 
     def __missing__(self, word: str) -> str:
+        usual = _usual(word)
+        if usual and usual.lastindex:
+            return _USUALLY[usual.lastindex]
         masked = word if word.isalpha() else _masked(word)
         if len(word) <= _LONGEST:
             if len(self) >= self.most:
@@ -187,8 +205,6 @@ def _masked(word: str) -> str:
         return core
     if core.isdecimal():
         return "N"
-    if _BRACKETED.fullmatch(word):
-        return "ADDR"
     if "@" in core or "<" in core:
         # Sendmail writes dots between the address and what is said of it.
         word = _ADDRESS.sub(" ADDR ", word if "<" in word else word.replace("...", " "))
