@@ -166,17 +166,26 @@ class _Cutter:
         self._octets += len(piece)
         end = piece.rfind(b"\n") + 1
         if end:
-            lines = _cleaned(self.rest + piece[:end]).split(b"\n")
-            lines.pop()
-            self.lines += lines
+            self.lines += self._lines(piece, end)
             self._position += self._behind + end
-            self._before = self._recent = (self._recent + piece[:end])[-KNOWN_BY:]
+            last_octets = piece[max(end - KNOWN_BY, 0) : end]
+            self._before = self._recent = (self._recent + last_octets)[-KNOWN_BY:]
             self.rest, self._behind = b"", 0
         if last := piece[end:]:
             self._behind += len(last)
             self._recent = (self._recent + last)[-KNOWN_BY:]
             if len(self.rest) < _MOST_PER_LINE:
                 self.rest = _cleaned(self.rest + last).lstrip(b"\n")[:_MOST_PER_LINE]
+
+    def _lines(self, piece: bytes, end: int) -> list[bytes]:
+        """Those that end in a piece; without a copy of it, where that can be."""
+        if b"\0" in piece:
+            lines = _cleaned(self.rest + piece[:end]).split(b"\n")
+        else:
+            lines = piece.split(b"\n")
+            lines[:1] = (self.rest + lines[0]).split(b"\n")
+        lines.pop()
+        return lines
 
     def is_full(self) -> bool:
         return self._octets >= PIECE and bool(self.lines)
