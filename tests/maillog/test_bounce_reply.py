@@ -73,7 +73,7 @@ MASKED = [
         "see http HOST x URL HOST",
     ),
     (
-        "host mx[192.0.2.1] said: 550 1.2.3.4.5 1.2-3 4.7.1 ١.٢.٣.٤ (in reply to RCPT TO command)",
+        "host mx[192.0.2.1] said: 550 1.2.3.4.5 1.2-3 4.7.1 \u0661.\u0662.\u0663.\u0664 (in reply to RCPT TO command)",
         "N N IP",
     ),
     ("", ""),
