@@ -14,7 +14,7 @@ from werkzeug.http import parse_accept_header
 
 from pda.texts import cell
 from pda.web.formats import Form, Members, Selectable, chosen, fields_of
-from pda.web.values import read_text
+from pda.web.values import Columns, read_text
 
 
 class Row(Selectable, frozen=True):
@@ -23,6 +23,10 @@ class Row(Selectable, frozen=True):
     name: str
     count: int
     why: str | None = None
+
+
+def columns(rows: list[Row]) -> Columns:
+    return list(zip(*map(msgspec.structs.astuple, rows), strict=True))
 
 
 ROWS = [Row("a,b", 1), Row('=HYPERLINK("x")', -2, "ä")]
@@ -49,15 +53,15 @@ def test_the_form_that_is_asked_for(form: Form | None, accept: str, expected: Fo
 def test_csv() -> None:
     members = Members(Row)
     first, rest = (
-        members.lines("csv", ROWS[:1], head=True),
-        members.lines("csv", ROWS[1:], head=False),
+        members.lines("csv", columns(ROWS[:1]), head=True),
+        members.lines("csv", columns(ROWS[1:]), head=False),
     )
     assert first == b'name,count,why\r\n"a,b",1,\r\n'
     assert rest.decode() == '"\'=HYPERLINK(""x"")",-2,ä\r\n'
 
 
 def test_ndjson() -> None:
-    lines = Members(Row).lines("ndjson", ROWS, head=True)
+    lines = Members(Row).lines("ndjson", columns(ROWS), head=True)
     assert lines.splitlines()[0] == b'{"name":"a,b","count":1,"why":null}'
     assert [msgspec.json.decode(line, type=Row) for line in lines.splitlines()] == ROWS
 
@@ -75,8 +79,8 @@ def test_some_members_in_their_order(
 ) -> None:
     members = Members(Row, names)
     assert members.lines("csv", [], head=True) == csv_head
-    assert list(members.objects(ROWS[:1])) == [json]
-    assert msgspec.json.decode(members.lines("ndjson", ROWS[:1], head=True)) == json
+    assert list(members.objects(columns(ROWS[:1]))) == [json]
+    assert msgspec.json.decode(members.lines("ndjson", columns(ROWS[:1]), head=True)) == json
 
 
 def test_a_member_that_is_not_there() -> None:
@@ -87,7 +91,7 @@ def test_a_member_that_is_not_there() -> None:
 
 @given(st.text())
 def test_no_cell_is_a_formula_whatever_the_text(text: str) -> None:
-    lines = Members(Row).lines("csv", [Row(text, 1)], head=False).decode()
+    lines = Members(Row).lines("csv", columns([Row(text, 1)]), head=False).decode()
     (cells,) = csv.reader(io.StringIO(lines, newline=""))
     assert not cells[0].startswith(("=", "+", "-", "@", "\t", "\r"))
     if text.isprintable() and text.isalnum():
@@ -110,4 +114,6 @@ def test_csv_is_what_pythons_own_writer_makes(rows: list[Row], names: tuple[str,
     writer = csv.writer(expected, lineterminator="\r\n")
     kept = names or Row.__struct_fields__
     writer.writerows([[cell(getattr(row, name)) for name in kept] for row in rows])
-    assert Members(Row, names).lines("csv", rows, head=False).decode() == expected.getvalue()
+    assert (
+        Members(Row, names).lines("csv", columns(rows), head=False).decode() == expected.getvalue()
+    )

@@ -1,12 +1,11 @@
 """Rows as JSON, NDJSON and CSV: which is wanted, with which members, as octets.
 
-Owns the forms and how one is chosen. Pure: published rows in, octets out; knows no question.
+Owns the forms and how one is chosen. Pure: published values in, octets out; knows no question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -15,6 +14,7 @@ from werkzeug.datastructures import MIMEAccept
 
 from pda.texts import column
 from pda.web.routes import JSON
+from pda.web.values import Columns
 
 Form: TypeAlias = Literal["json", "ndjson", "csv"]
 MEDIA: Final[dict[Form, str]] = {
@@ -60,30 +60,31 @@ class Members:
     def __init__(self, kind: type[Selectable], names: Sequence[str] = ()) -> None:
         known = kind.__struct_fields__
         self.names = tuple(dict.fromkeys(names)) or known
-        self._all = self.names == known
-        self._values = attrgetter(*self.names) if len(self.names) > 1 else self._only
+        self._kind = kind if self.names == known else None
+        self._places = [known.index(name) for name in self.names]
 
-    def objects(self, rows: Sequence[msgspec.Struct]) -> Sequence[object]:
-        """What JSON shows of them."""
-        if self._all:
-            return rows
-        return [dict(zip(self.names, self._values(row), strict=True)) for row in rows]
+    def objects(self, columns: Columns) -> Sequence[object]:
+        """What JSON shows of rows, of which there are the values of each member."""
+        if not columns:
+            return []
+        if self._kind is not None:
+            return list(map(self._kind, *columns))
+        chosen = [columns[place] for place in self._places]
+        return [dict(zip(self.names, row, strict=True)) for row in zip(*chosen, strict=True)]
 
-    def lines(self, form: Form, rows: Sequence[msgspec.Struct], *, head: bool) -> bytes:
+    def lines(self, form: Form, columns: Columns, *, head: bool) -> bytes:
         """NDJSON or CSV of some rows; `head`: they are the first ones."""
         if form == "ndjson":
-            return _ENCODER.encode_lines(self.objects(rows))
+            return _ENCODER.encode_lines(self.objects(columns))
         lines = [",".join(self.names)] if head else []
-        for begin in range(0, len(rows), _LOOKED_AT):
-            lines += self._csv(rows[begin : begin + _LOOKED_AT])
+        chosen = [columns[place] for place in self._places] if columns else [()]
+        for begin in range(0, len(chosen[0]), _LOOKED_AT):
+            lines += _csv([column(values[begin : begin + _LOOKED_AT]) for values in chosen])
         return "".join([f"{line}\r\n" for line in lines]).encode()
 
-    def _csv(self, rows: Sequence[msgspec.Struct]) -> Iterator[str]:
-        """Their lines."""
-        columns = [column(values) for values in zip(*map(self._values, rows), strict=True)]
-        if len(columns) == 1:
-            columns = [[text or '""' for text in columns[0]]]  # an empty line would be no row
-        return map(",".join, zip(*columns, strict=True))
 
-    def _only(self, row: msgspec.Struct) -> tuple[Any, ...]:
-        return (getattr(row, self.names[0]),)
+def _csv(columns: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of some rows, of which there are the cells of each member."""
+    if len(columns) == 1:
+        columns = [[text or '""' for text in columns[0]]]  # an empty line would be no row
+    return map(",".join, zip(*columns, strict=True))

@@ -17,15 +17,15 @@ from quart import Response, request
 
 from pda.maillog import events
 from pda.store import queries
-from pda.store.database import Connection, Row
-from pda.store.queries import CursorError, Filter, Page
+from pda.store.database import Connection
+from pda.store.queries import ColumnsPage, CursorError, Filter
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake
 from pda.web.formats import MEDIA, Form, Members, Selectable, Wanted, chosen, fields_of
 from pda.web.routes import JSON, Operation
 from pda.web.rows import Attempt, BounceType, Message, Outcome, State
-from pda.web.values import Moment, Text, values_publisher
+from pda.web.values import Columns, Moment, Text, columns_publisher
 
 _MOST: Final = 10_000
 _USUAL: Final = 100
@@ -151,7 +151,7 @@ class _Listing:
 
     name: str
     kind: type[Selectable]
-    publish: Callable[[Row], Selectable]
+    publish: Callable[[Columns], Columns]
     stored: queries.Listing[Any]
 
 
@@ -164,9 +164,9 @@ class _Part:
     next: str | None
 
 
-_OUTCOMES: Final = _Listing("outcomes", Outcome, values_publisher(Outcome), queries.OUTCOMES)
-_ATTEMPTS: Final = _Listing("attempts", Attempt, values_publisher(Attempt), queries.ATTEMPTS)
-_MESSAGES: Final = _Listing("messages", Message, values_publisher(Message), queries.MESSAGES)
+_OUTCOMES: Final = _Listing("outcomes", Outcome, columns_publisher(Outcome), queries.OUTCOMES)
+_ATTEMPTS: Final = _Listing("attempts", Attempt, columns_publisher(Attempt), queries.ATTEMPTS)
+_MESSAGES: Final = _Listing("messages", Message, columns_publisher(Message), queries.MESSAGES)
 
 
 def _forms(page: type[msgspec.Struct]) -> dict[str, type]:
@@ -245,9 +245,8 @@ class _Reading:
         """A page as JSON."""
         most = min(self.query.limit or _USUAL, _MOST)
         page = self._page(connection, self.query.after, most)
-        found = list(map(self.listing.publish, page.rows))
         answer = {
-            self.listing.name: self.members.objects(found),
+            self.listing.name: self.members.objects(self.listing.publish(page.columns)),
             "next": page.next,
             "complete": page.complete,
         }
@@ -256,16 +255,16 @@ class _Reading:
     def part(self, connection: Connection, form: Form, after: str, most: int) -> _Part:
         """A part of an export; the first one begins with the head."""
         page = self._page(connection, after, most)
-        found = list(map(self.listing.publish, page.rows))
+        found = self.listing.publish(page.columns)
         octets = self.members.lines(form, found, head=after == self.query.after)
-        return _Part(octets, len(found), page.next)
+        return _Part(octets, page.rows, page.next)
 
-    def _page(self, connection: Connection, after: str, most: int) -> Page[Row]:
+    def _page(self, connection: Connection, after: str, most: int) -> ColumnsPage:
         if self.wanted is None:
-            return Page([], None)
+            return ColumnsPage([], 0, None, complete=True)
         newest_first = self.query.order == "newest"
         try:
-            return queries.values_page(
+            return queries.columns_page(
                 connection, self.listing.stored, self.wanted, after, most, newest_first=newest_first
             )
         except CursorError as error:

@@ -7,7 +7,7 @@ are published, and how types of our own look in JSON Schema. Pure; knows no rout
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -18,6 +18,8 @@ from pda.times import moment, rfc3339
 from pda.web.errors import Invalid, Mistake
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+Columns: TypeAlias = Sequence[Sequence[Any]]
+"""Of each member of a kind the values in some rows; nothing at all where there is no row."""
 _MOST_AT: Final = 2**62
 
 
@@ -107,34 +109,41 @@ def publisher(kind: type[_T]) -> Callable[[msgspec.Struct], _T]:
 
     Where a time may be None, 0 stands for none.
     """
-    names, make = list(kind.__struct_fields__), values_publisher(kind)
+    names, times = list(kind.__struct_fields__), _times_of(kind)
     alike: set[tuple[str, ...]] = set()
 
     def publish(value: msgspec.Struct) -> _T:
         if value.__struct_fields__ not in alike:  # once for each type, there are many rows
             assert list(value.__struct_fields__) == names, (value.__struct_fields__, names)
             alike.add(value.__struct_fields__)
-        return make(msgspec.structs.astuple(value))
-
-    return publish
-
-
-def values_publisher(kind: type[_T]) -> Callable[[Iterable[Any]], _T]:
-    """The same, of the members' values in their order."""
-    times = [
-        (number, not_none(field.type) != field.type)
-        for number, field in enumerate(msgspec.structs.fields(kind))
-        if _is_time(field.type)
-    ]
-
-    def publish(of_members: Iterable[Any]) -> _T:
-        values = list(of_members)
-        for place, may_lack in times:
-            at = values[place]
-            values[place] = None if may_lack and not at else rfc3339(at)
+        values = list(msgspec.structs.astuple(value))
+        for place, published in times:
+            values[place] = published(values[place])
         return kind(*values)
 
     return publish
+
+
+def columns_publisher(kind: type[msgspec.Struct]) -> Callable[[Columns], Columns]:
+    """The same for many values: of each member those of all."""
+    times = _times_of(kind)
+
+    def publish(columns: Columns) -> Columns:
+        found = list(columns)
+        for place, published in times if found else ():
+            found[place] = list(map(published, found[place]))
+        return found
+
+    return publish
+
+
+def _times_of(kind: type[msgspec.Struct]) -> list[tuple[int, Callable[[Any], str | None]]]:
+    """The places of members that are times, and how one is published."""
+    return [
+        (place, rfc3339 if not_none(field.type) == field.type else stamp)
+        for place, field in enumerate(msgspec.structs.fields(kind))
+        if _is_time(field.type)
+    ]
 
 
 def stamp(at: int | None) -> str | None:

@@ -29,18 +29,20 @@ from pda.store.queries.overview import (
 )
 from pda.store.queries.pages import (
     Bounds,
+    ColumnsPage,
     CursorError,
     Page,
     attempts_page,
+    columns_page,
     messages_page,
     outcomes_page,
-    values_page,
 )
 from pda.store.queries.rows import (
     ATTEMPTS,
     MESSAGES,
     OUTCOMES,
     AttemptRow,
+    Columns,
     Listing,
     MessageRow,
     OutcomeRow,
@@ -70,6 +72,8 @@ __all__ = [
     "OUTCOMES",
     "AttemptRow",
     "Bounds",
+    "Columns",
+    "ColumnsPage",
     "Counts",
     "CursorError",
     "Delays",
@@ -98,6 +102,7 @@ __all__ = [
     "attempts",
     "attempts_page",
     "clients",
+    "columns_page",
     "delays",
     "failures",
     "hosts",
@@ -114,5 +119,4 @@ __all__ = [
     "story",
     "top",
     "totals",
-    "values_page",
 ]

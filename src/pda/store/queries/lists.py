@@ -59,7 +59,7 @@ def _all(
     sql, values = where(found)
     limit = "" if wanted.limit is None else f" LIMIT {wanted.limit:d}"
     statement = f"{listing.select()} WHERE {sql} ORDER BY {order}{limit}"
-    return [listing.make(row) for row in connection.execute(statement, values).fetchall()]
+    return listing.made(connection.execute(statement, values).fetchall())
 
 
 def recipients(connection: Connection, client: str | None = None) -> dict[str, list[str]]:

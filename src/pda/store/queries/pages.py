@@ -11,7 +11,6 @@ from __future__ import annotations
 import binascii
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -22,7 +21,9 @@ from pda.store.queries.rows import (
     ATTEMPTS,
     MESSAGES,
     OUTCOMES,
+    AnyRow,
     AttemptRow,
+    Columns,
     Listing,
     MessageRow,
     OutcomeRow,
@@ -63,6 +64,16 @@ class Page(msgspec.Struct, Generic[_T], frozen=True):
     """False where a bound was reached before the page was full: there may be more behind it."""
 
 
+class ColumnsPage(msgspec.Struct, frozen=True):
+    """The same, with the values of each field."""
+
+    columns: Columns
+    rows: int
+    next: str | None
+    complete: bool
+
+
+_Found: TypeAlias = tuple[list[Row], str | None, bool]
 _Number: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Keys: TypeAlias = list[_Number | str]
 _Place: TypeAlias = tuple[_Number, _Keys]
@@ -74,9 +85,7 @@ def attempts_page(
     *, newest_first: bool = True, bounds: Bounds = BOUNDS,
 ) -> Page[AttemptRow]:  # fmt: skip
     """Delivery attempts behind a cursor; raises `CursorError`."""
-    return _Reading(connection, ATTEMPTS, wanted, newest_first, ATTEMPTS.make).page(
-        after, limit, bounds
-    )
+    return _Reading(connection, ATTEMPTS, wanted, newest_first).page(after, limit, bounds)
 
 
 def outcomes_page(
@@ -87,9 +96,7 @@ def outcomes_page(
 
     An entry whose message goes on as another one has no outcome of its own, unless asked for.
     """
-    return _Reading(connection, OUTCOMES, wanted, newest_first, OUTCOMES.make).page(
-        after, limit, bounds
-    )
+    return _Reading(connection, OUTCOMES, wanted, newest_first).page(after, limit, bounds)
 
 
 def messages_page(
@@ -97,44 +104,44 @@ def messages_page(
     *, newest_first: bool = True, bounds: Bounds = BOUNDS,
 ) -> Page[MessageRow]:  # fmt: skip
     """Queue entries behind a cursor; raises `CursorError`."""
-    return _Reading(connection, MESSAGES, wanted, newest_first, MESSAGES.make).page(
-        after, limit, bounds
-    )
+    return _Reading(connection, MESSAGES, wanted, newest_first).page(after, limit, bounds)
 
 
-def values_page(
+def columns_page(
     connection: Connection, listing: Listing[Any], wanted: Filter, after: str = "",
     limit: int = 100, *, newest_first: bool = True,
-) -> Page[Row]:  # fmt: skip
-    """The values of rows, in the order of their fields, behind a cursor; raises `CursorError`.
+) -> ColumnsPage:  # fmt: skip
+    """The values of rows behind a cursor, field by field; raises `CursorError`.
 
     For whoever makes something else of many rows.
     """
-    reading = _Reading(connection, listing, wanted, newest_first, listing.values)
-    return reading.page(after, limit, BOUNDS)
+    reading = _Reading(connection, listing, wanted, newest_first)
+    found, following, complete = reading.read(after, limit, BOUNDS)
+    return ColumnsPage(listing.values(found, reading.skipped), len(found), following, complete)
 
 
-class _Reading(Generic[_T]):
+class _Reading(Generic[AnyRow]):
     """One page's way through the windows."""
 
     def __init__(
-        self,
-        connection: Connection,
-        listing: Listing[Any],
-        wanted: Filter,
-        newest_first: bool,
-        make: Callable[[Row], _T],
+        self, connection: Connection, listing: Listing[AnyRow], wanted: Filter, newest_first: bool
     ) -> None:
         self._connection = connection
         self._listing = listing
         self._down = newest_first
-        self._make = make
         self._wanted = wanted
         self._sources = sources_of(connection, listing.kind, wanted)
         self._conditions = where(conditions(listing.kind, wanted))
+        self.skipped = 1 + len(listing.keys)
+        """Columns in front of those of a row: what tells its place."""
 
-    def page(self, after: str, limit: int, bounds: Bounds) -> Page[_T]:
+    def page(self, after: str, limit: int, bounds: Bounds) -> Page[AnyRow]:
         """The rows behind a cursor."""
+        found, following, complete = self.read(after, limit, bounds)
+        return Page(self._listing.made(found, self.skipped), following, complete)
+
+    def read(self, after: str, limit: int, bounds: Bounds) -> _Found:
+        """The rows behind a cursor, where they go on, and whether all was looked at."""
         until = time.monotonic() + bounds.seconds
         place: _Place | None = _place(after, self._listing.types)
         found: list[Row] = []
@@ -146,13 +153,13 @@ class _Reading(Generic[_T]):
                 width = min(width, left)
             window = windows.behind(place, max(width, 1))
             if window is None:
-                return self._made(found, None)
+                return found, None, True
             if looked and (width <= 0 or time.monotonic() >= until):
-                return self._made(found, place, complete=False)
+                return found, _cursor(place) if place else None, False
             begun, looked = time.monotonic(), True
             found += self._rows(window, place, limit + 1 - len(found))
             if len(found) > limit:
-                return self._made(found[:limit], self._place_of(found[limit - 1]))
+                return found[:limit], _cursor(self._place_of(found[limit - 1])), True
             low, high = window
             place = (low if self._down else high), []
             left -= high - low + 1
@@ -180,13 +187,8 @@ class _Reading(Generic[_T]):
         return where(found)
 
     def _place_of(self, row: Row) -> _Place:
-        number, *keys = row[: 1 + len(self._listing.keys)]
+        number, *keys = row[: self.skipped]
         return cast(_Place, (number, keys))
-
-    def _made(self, found: list[Row], place: _Place | None, *, complete: bool = True) -> Page[_T]:
-        make, skipped = self._make, 1 + len(self._listing.keys)
-        following = None if place is None else _cursor(place)
-        return Page([make(row[skipped:]) for row in found], following, complete)
 
 
 class _Windows:

@@ -6,9 +6,9 @@ Times are µs since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -95,6 +95,8 @@ class MessageRow(msgspec.Struct, frozen=True):
 
 
 AnyRow = TypeVar("AnyRow", bound=msgspec.Struct)
+Columns: TypeAlias = list[Sequence[Any]]
+"""Of each field the values in all rows; nothing at all where there is no row."""
 _T = TypeVar("_T")
 
 
@@ -111,12 +113,25 @@ class Listing(Generic[AnyRow]):
     types: tuple[type, ...]
     """Of the keys."""
     row: Callable[..., AnyRow]
-    values: Callable[[Row], Row] = tuple
-    """The values of its fields."""
+    """Its fields stand in the order of the columns."""
+    turned: Sequence[tuple[int, Callable[[Value], object]]] = ()
+    """Columns whose values are other ones in SQL, and what makes ours of them."""
 
-    def make(self, row: Row) -> AnyRow:
-        """A row of an answer, from the columns."""
-        return self.row(*self.values(row))
+    def values(self, rows: Sequence[Row], skipped: int = 0) -> Columns:
+        """The values of each field, of rows with some columns before theirs.
+
+        Column by column: no function is called for each of many rows.
+        """
+        found: Columns = []
+        found.extend(zip(*rows, strict=True))
+        del found[:skipped]
+        for place, turn in self.turned if found else ():
+            found[place] = list(map(turn, found[place]))
+        return found
+
+    def made(self, rows: Sequence[Row], skipped: int = 0) -> list[AnyRow]:
+        """Rows of an answer."""
+        return list(map(self.row, *self.values(rows, skipped))) if rows else []
 
     def select(self, more: str = "") -> str:
         """The statement, up to its conditions; columns may come before those of the row."""
@@ -163,16 +178,6 @@ _NAMES = "CROSS JOIN host h ON h.id = e.host_id CROSS JOIN client c ON c.id = e.
 """What every row tells of its entry. CROSS JOIN keeps the order: from the entry to the rest."""
 
 
-def _attempt(row: Row) -> Row:
-    """The values of an `AttemptRow`."""
-    return *row[:17], bool(row[17]), *row[18:]
-
-
-def _outcome(row: Row) -> Row:
-    """The values of an `OutcomeRow`."""
-    return *row[:10], state_name(row[10]), *row[11:]
-
-
 def state_name(number: Value) -> str:
     """What interfaces call a state."""
     assert isinstance(number, int)
@@ -191,9 +196,15 @@ ATTEMPTS: Listing[AttemptRow] = Listing(
     ("a.at", "a.digest", "a.copy"),
     (int, int, int),
     AttemptRow,
-    _attempt,
+    ((17, bool),),
 )
 OUTCOMES: Listing[OutcomeRow] = Listing(
-    "outcome", _OUTCOME_COLUMNS, _OUTCOME_TABLES, ("o.recipient",), (str,), OutcomeRow, _outcome
+    "outcome",
+    _OUTCOME_COLUMNS,
+    _OUTCOME_TABLES,
+    ("o.recipient",),
+    (str,),
+    OutcomeRow,
+    ((10, state_name),),
 )
 MESSAGES: Listing[MessageRow] = Listing("message", _MESSAGE_COLUMNS, "", (), (), MessageRow)

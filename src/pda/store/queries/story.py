@@ -81,7 +81,7 @@ def story(connection: Connection, number: int, client: str | None = None) -> Sto
     ).fetchone()
     if found is None:
         return None
-    message, facts = MESSAGES.make(found[1:]), _facts(found[0])
+    (message,), facts = MESSAGES.made([found], skipped=1), _facts(found[0])
     return Story(
         message=message,
         events=[_event(fact) for fact in facts],
@@ -109,11 +109,11 @@ def _recipients(connection: Connection, number: int) -> list[RecipientStory]:
         (number,),
     ).fetchall()
     tries: dict[str, list[AttemptRow]] = {}
-    for row in map(ATTEMPTS.make, attempts):
+    for row in ATTEMPTS.made(attempts):
         tries.setdefault(address_key(row.recipient), []).append(row)
     return [
-        RecipientStory(str(key), OUTCOMES.make(tuple(row)), tries.get(str(key), []))
-        for key, *row in outcomes
+        RecipientStory(str(key), outcome, tries.get(str(key), []))
+        for (key, *_), outcome in zip(outcomes, OUTCOMES.made(outcomes, skipped=1), strict=True)
     ]
 
 
