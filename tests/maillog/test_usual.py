@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -112,6 +114,32 @@ def test_a_block_says_what_its_lines_say_alone(some: list[bytes]) -> None:
 @given(st.lists(st.binary(max_size=40)))
 def test_each_line_has_its_row(some: list[bytes]) -> None:
     assert len(usual.rows(some)) == len(usual.records(usual.rows(some))) == len(some)
+
+
+AROUND_A_CHANGE = [
+    ("Europe/Berlin", "Oct 26 {:02}:{:02}:07", (2025, 10, 26, 0, 40)),
+    ("Europe/Berlin", "Oct 26 {:02}:{:02}:07", (2025, 10, 26, 5, 0)),
+    ("Europe/Berlin", "Mar 30 {:02}:{:02}:07", (2025, 3, 30, 9, 0)),
+    ("Australia/Lord_Howe", "Apr  6 {:02}:{:02}:07", (2025, 4, 5, 15, 10)),
+    ("Australia/Lord_Howe", "2025 Oct  5 {:02}:{:02}:07", (2025, 10, 5, 9, 0)),
+    ("UTC", "Jan  2 {:02}:{:02}:07", (2026, 1, 1, 2, 31)),
+    ("Asia/Kathmandu", "Jan  2 {:02}:{:02}:07", (2026, 1, 1, 2, 31)),
+]
+
+
+@pytest.mark.parametrize(("zone", "stamp", "received"), AROUND_A_CHANGE)
+@pytest.mark.parametrize("order", [1, -1, 7])
+def test_each_minute_around_a_change_is_as_its_line_says_alone(
+    zone: str, stamp: str, received: tuple[int, ...], order: int
+) -> None:
+    """Of the clock, or of the year that a stamp without one is of."""
+    at = int(datetime(*received, tzinfo=UTC).timestamp()) * 1_000_000  # type: ignore[arg-type,misc]
+    minutes = [(hour, minute) for hour in range(10) for minute in range(60)]
+    minutes = minutes[::order] if order != 7 else [minutes[7 * n % 600] for n in range(600)]
+    some = [f"{stamp.format(*one)} mx postfix/qmgr[1]: {Q}: removed".encode() for one in minutes]
+    found = Pipeline(RULES).source(ZoneInfo(zone)).read(some, at)
+    alone = [HeaderReader(ZoneInfo(zone)).read(line.decode(), at) for line in some]
+    assert [event.said.at for event in found] == [one.at for one in alone if one]
 
 
 def said(events: list[Event]) -> list[object]:

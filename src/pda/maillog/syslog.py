@@ -20,6 +20,7 @@ _MONTHS = {m: n for n, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct N
 _SECOND = 1_000_000
 _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
+_MINUTE = 60_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _PRI = re.compile(r"<\d{1,3}>")
@@ -172,17 +173,33 @@ class HeaderReader:
         return second
 
     def _new_minute(self, origin: Origin, stamp: str, who: str, received_at: int) -> int | None:
-        hour, number = stamp[:-5], int(stamp[-5:-3]) * 60 * _SECOND
+        hour, number = stamp[:-5], int(stamp[-5:-3])
         begun = origin.minutes.get(hour)
-        if begun is None or number >= _HOUR:
-            form = _form(stamp)
-            found = form.match(f"{stamp}{who}") if form else None
-            if found is None or found.end("time") != len(stamp):
-                return None
-            begun = self._minute_of(found, received_at) - number
-            if origin.grade & ZONED:  # by its own offset, which is the same for all of the hour
-                _keep(origin.minutes, hour, begun)
-        return begun + number if 0 <= begun < _LATEST - 2 * _HOUR else None
+        if begun is None and (begun := self._even_hour(hour, who, received_at)) is not None:
+            _keep(origin.minutes, hour, begun)
+        if begun is None or number >= 60:
+            return self._begin_of(stamp, who, received_at)
+        return begun + number * _MINUTE
+
+    def _even_hour(self, hour: str, who: str, received_at: int) -> int | None:
+        """When an hour began in which no clock is changed, and all of which is in one year.
+
+        Clocks are changed at a full or half hour.
+        """
+        minutes = (f"{hour}{minute}:00" for minute in ("00", "30", "59"))
+        begun, half, last = (self._begin_of(one, who, received_at) for one in minutes)
+        if begun is None or (half, last) != (begun + 30 * _MINUTE, begun + 59 * _MINUTE):
+            return None
+        return begun
+
+    def _begin_of(self, stamp: str, who: str, received_at: int) -> int | None:
+        """When a stamp's minute began; None if that is no stamp, or of no moment."""
+        form = _form(stamp)
+        found = form.match(f"{stamp}{who}") if form else None
+        if found is None or found.end("time") != len(stamp):
+            return None
+        begun = self._minute_of(found, received_at)
+        return begun if 0 <= begun < _LATEST - 2 * _HOUR else None
 
     def _remember(self, found: re.Match[str], header: Header) -> None:
         """For the next line of this host and program."""
