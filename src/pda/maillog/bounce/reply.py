@@ -185,10 +185,12 @@ class MaskedWords(dict[str, str]):
     most = WORDS
 
     def __missing__(self, word: str) -> str:
-        usual = _usual(word)
-        if usual and usual.lastindex:
-            return _USUALLY[usual.lastindex]
-        masked = word if word.isalpha() else _masked(word)
+        masked = word
+        if not word.isalpha():
+            usual = _usual(word)
+            if usual and usual.lastindex:
+                return _USUALLY[usual.lastindex]
+            masked = _masked(word)
         if len(word) <= _LONGEST:
             if len(self) >= self.most:
                 self.clear()
