@@ -17,7 +17,7 @@ import re2
 
 from pda.maillog.bounce.categories import BY_NAME, UNDETERMINED
 from pda.maillog.bounce.patterns import matcher, operator_finder, re2_options, searcher
-from pda.maillog.bounce.reply import Evidence, examine
+from pda.maillog.bounce.reply import FINAL, Evidence, examine
 from pda.maillog.bounce.rules import CONDITIONS, Rule, RuleList, read
 from pda.maillog.events import BounceType, Failure, Verdict
 
@@ -27,8 +27,6 @@ that differ only in the address, as most do, are one masked reply."""
 _SHORT = 700
 
 _Conditions: TypeAlias = tuple[tuple[Callable[[Evidence], str], Callable[[str], bool]], ...]
-
-_FINAL = frozenset({"bounced", "undeliverable", "undeliverable-but-not-cached"})
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +171,7 @@ def load(xml: bytes, schema: bytes | None = None) -> Rules:
 def is_final(failure: Failure) -> bool:
     """Whether the attempt was the last for its recipient; without a status the code says it."""
     if failure.status:
-        return failure.status in _FINAL
+        return failure.status in FINAL
     return not (failure.dsn or examine(failure).reply).startswith("4")
 
 

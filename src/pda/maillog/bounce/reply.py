@@ -34,6 +34,8 @@ _STAGES = {
     "DATA command)": "DATA",
     "end of DATA command)": "end of DATA",
 }
+FINAL = frozenset({"bounced", "undeliverable", "undeliverable-but-not-cached"})
+"""Postfix's words for a failure after which it does not try again."""
 STAGES = ("CONNECT", "HELO", "AUTH", "MAIL", "RCPT", "DATA", "end of DATA", "other")
 
 _DOTTED = r"[245]\.[0-9]{1,3}\.[0-9]{1,3}"

@@ -18,7 +18,7 @@ from lxml import etree
 
 from pda.maillog.bounce.categories import BY_NAME
 from pda.maillog.bounce.patterns import Operator, matcher, refusal
-from pda.maillog.bounce.reply import PLACEHOLDERS
+from pda.maillog.bounce.reply import FINAL, PLACEHOLDERS, STAGES
 from pda.maillog.events import BounceType, Failure
 
 MAX_BYTES = 1 << 20
@@ -29,6 +29,13 @@ MAX_PATTERNS = 2000
 
 CONDITIONS = ("dsn", "reply", "status", "stage", "operator")
 """Attributes that hold a pattern for one fact of the attempt, matched in full."""
+
+_VALUES = {
+    "reply": ("", *(f"{digit}{rest:02}" for digit in (2, 4, 5) for rest in range(100))),
+    "status": ("", "deferred", "SOFTBOUNCE", *FINAL),
+    "stage": ("", *STAGES),
+}
+"""All that there can be of some of them."""
 
 _ATTRIBUTES: dict[str, frozenset[str]] = {
     "bounces": frozenset(),
@@ -229,7 +236,7 @@ class _Reader:
             comment=" ".join((element.findtext("comment") or "").split()),
             samples=tuple(map(_sample, element.findall("sample"))),
         )
-        if not rule.patterns and not rule.conditions:
+        if all(element.get(name) is None for name in CONDITIONS) and element.find("or") is None:
             self._wrong(element, "the rule has neither an <or> nor a condition")
         return rule
 
@@ -295,6 +302,8 @@ class _Reader:
                 continue
             if name == "operator" and not any(map(matcher(pattern), operators)):
                 self._wrong(element, f"operator={pattern!r}: no <operator> has such a name")
+            if name in _VALUES and not any(map(matcher(pattern), _VALUES[name])):
+                self._wrong(element, f"{name}={pattern!r} matches no {name} that there is")
             yield name, pattern
 
     def _check_pattern(self, element: etree._Element, pattern: str) -> bool:
