@@ -67,7 +67,9 @@ REMOVED = Removed()
 # such as `statistics` and `warning` stand in the same place.
 _ID = re.compile(r"[0-9A-Za-z_]{6,255}|[0-9A-F]{5}")
 _WORD = re.compile(r"[A-Za-z_-]+")
-_NOT_IDS = frozenset(["statistics", "warning", "TLSRPT", "mynetworks", "postfix", "reject"])
+_NOT_IDS = frozenset(
+    "statistics warning TLSRPT mynetworks postfix reject Deleted Requeued Expired".split()
+)
 
 # An address in brackets: a quoted local part may hold anything, `>` included (Postfix 3.5+); the
 # unquoted form of earlier versions ends where the legal continuation follows. Most have neither.

@@ -48,10 +48,11 @@ _RFC5424 = re.compile(
     re.DOTALL,
 )
 # A host name has neither `[` nor `/` and ends in a letter or digit (rsyslog's pmrfc3164.c): what
-# ends in `:` or `]` is the tag already. metalog puts the tag in brackets and has no host.
+# ends in `:` or `]` is the tag already. metalog puts the tag in brackets and has no host. There is
+# no blank behind the tag where a template joins it to a text out of the journal.
 _HOST_AND_TAG = re.compile(
     r" *(?:(?P<hostname>[A-Za-z0-9._:-]*[A-Za-z0-9]) +(?:[a-z0-9]+\.[a-z]+ (?=\S+: ))?)?"
-    r"(?:(?P<tag>[^\s\[\]:]+)(?:\[(?P<procid>\d+)\])?:(?: |$)|\[(?P<metalog>[^\s\[\]:]+)\] )"
+    r"(?:(?P<tag>[^\s\[\]:]+)(?:\[(?P<procid>\d+)\]: ?|:(?: |$))|\[(?P<metalog>[^\s\[\]:]+)\] )"
     r"(?P<text>.*)",
     re.DOTALL,
 )
@@ -60,6 +61,10 @@ _CUT_TAG = re.compile(
     r" *(?:(?P<hostname>[A-Za-z0-9._:-]*[A-Za-z0-9]) )?(?=\S{32} )"
     r"(?P<tag>[^\s\[\]:]+)(?:\[(?P<procid>\d*)\]?)? (?P<text>.*)",
     re.DOTALL,
+)
+# A collector writes its own stamp, or that and a host, in front of the line as it came.
+_COLLECTOR = re.compile(
+    r"(?:[A-Za-z0-9._:-]*[A-Za-z0-9] )?(?=[A-Z][a-z]{2} [ \d]?\d \d\d:|\d{4}-\d\d-|\d{4} [A-Z])"
 )
 _STAMPS = (_ISO, _MAIL_LOG_FORMAT, _BSD)
 _WHOLE = {stamp: re.compile(stamp.pattern + _HOST_AND_TAG.pattern, re.DOTALL) for stamp in _STAMPS}
@@ -239,8 +244,9 @@ class HeaderReader:
         if stamp is None:
             return self._without_stamp(line, received_at, is_packet=is_packet)
         end = stamp.end()
-        second = _form(line[end:])
-        inner = second.match(line, end) if second else None
+        own = _COLLECTOR.match(line, end)
+        second = _form(line[own.end() :]) if own else None
+        inner = second.match(line, own.end()) if own and second else None
         if inner is not None:
             end = inner.end()
         found = _HOST_AND_TAG.match(line, end) or _CUT_TAG.match(line, end)
