@@ -1,7 +1,7 @@
 """What is known of addresses and messages, many at a time.
 
-Owns how they are found: sorted by their hashes, piece after piece of terms, so that each page of
-a piece is looked at once. Times are µs since the epoch.
+Owns how they are found: sorted by their hashes, piece after piece of terms, and their rows in the
+order of the queue entries: so each page is read once. Times are µs since the epoch.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ WITH wanted (hash, text, asked) AS MATERIALIZED (
     SELECT DISTINCT t.entry_id, w.text, w.asked
     FROM term_piece p CROSS JOIN wanted w CROSS JOIN term t
         ON t.piece = p.number AND t.hash = w.hash
+    ORDER BY t.entry_id LIMIT -1  -- without LIMIT the order would be left out
 )
 SELECT w.asked, count(DISTINCT o.entry_id), count(*), coalesce(sum(o.attempts), 0),
     sum(o.state IN ({_DELIVERED})), sum(o.state = {State.HARD_BOUNCE:d}), sum(o.state IN ({_SOFT})),
