@@ -27,6 +27,7 @@ from pda.rooms import open_rooms
 from pda.service import RESTART, Service, web_settings
 from pda.store import accounts, queries
 from pda.store.accounts import PutUser
+from pda.store.queries import Bounds
 from pda.times import rfc3339
 from pda.web.ports import Settings as WebSettings
 from tests.running import PDA, Running, eventually, unpacked
@@ -171,11 +172,14 @@ def test_every_setting_of_a_listener_reaches_it() -> None:
 
 def test_every_setting_of_http_reaches_the_web() -> None:
     original = config.OriginalApiSettings(allow_actions=True)
-    http = config.HttpSettings(hosts=("pda.example",), timeout_s=7.5, original_api=original)
+    http = config.HttpSettings(
+        hosts=("pda.example",), timeout_s=7.5, page_entries=9, original_api=original
+    )
     backfill = config.BackfillSettings(directory="/logs")
     assert web_settings(config.Settings(http=http, backfill=backfill)) == WebSettings(
         allow_actions=True,
         request_timeout=7.5,
+        page=Bounds(entries=9),
         allowed_hosts=("pda.example",),
         log_file=Path("/logs/mail.log"),
     )

@@ -47,6 +47,7 @@ from pda.store.alerts import Finding
 from pda.store.audit import Author, Deed, Note
 from pda.store.database import DatabaseError
 from pda.store.edits import Edit, NotThereError, T
+from pda.store.queries import Bounds
 from pda.store.readers import Readers
 from pda.store.suppressions import Thresholds
 from pda.times import rfc3339
@@ -88,6 +89,7 @@ def web_settings(settings: config.Settings) -> WebSettings:
         session_idle=settings.http.session_idle_s,
         session_longest=settings.http.session_s,
         most_requests=settings.http.max_requests,
+        page=Bounds(settings.http.page_entries, settings.http.page_s),
         suppressions=Thresholds(*msgspec.structs.astuple(settings.suppressions)),
         log_file=Path(settings.backfill.directory) / "mail.log",
     )

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pda.store.queries import AttemptRow, MessageRow, OutcomeRow
+from pda.store.queries import AttemptRow, Bounds, MessageRow, OutcomeRow
 from pda.web import lists
 from pda.web.formats import Selectable
+from pda.web.ports import Settings
 from pda.web.rows import Attempt, Message, Outcome
 from tests.support import attempt, message
 from tests.web.support import Web, user, web
@@ -53,6 +54,19 @@ async def names(app: Web, path: str, **how: Any) -> list[str]:
     kind = path.partition("?")[0]
     rows = (await page(app, path, **how))[kind]
     return [row["queue_id"][-1] if kind == "messages" else row["recipient"][0] for row in rows]
+
+
+async def test_a_page_looks_at_no_more_than_is_set(tmp_path: Path) -> None:
+    with web(tmp_path, LINES, settings=Settings(page=Bounds(entries=1))) as app:
+        first = await page(app, "messages?sender=news@example.com")
+        assert (first["messages"], first["complete"]) == ([], False)
+        rest = await page(app, f"messages?sender=news@example.com&after={first['next']}")
+        assert ([one["client_id"] for one in rest["messages"]], rest["complete"]) == (
+            ["shop"],
+            True,
+        )
+        exported = await app.get("/api/v1/messages?sender=news@example.com&format=ndjson")
+        assert (await exported.get_data(as_text=True)).count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ _LEAST = {
     "backfill.max_bytes": 0,
     "backfill.catch_up_s": 0,
     "http.max_requests": 1,
+    "http.page_entries": 1,
+    "http.page_s": 0.01,
     "webhooks.give_up_h": 0.01,
     "suppressions.hard_messages": 0,
     "suppressions.soft_messages": 0,

@@ -77,6 +77,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hosts: tuple[str, ...] = ()
     timeout_s: float = 100.0
     max_requests: int = 250
+    page_entries: int = 200_000
+    page_s: float = 1.0
     session_idle_s: float = 43_200.0
     session_s: float = 604_800.0
     proxies: tuple[str, ...] = ()

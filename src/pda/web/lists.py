@@ -18,7 +18,7 @@ from quart import Response, request
 from pda.maillog import events
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import ColumnsPage, CursorError, Filter
+from pda.store.queries import Bounds, ColumnsPage, CursorError, Filter, Part
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake
@@ -176,8 +176,9 @@ def _forms(page: type[msgspec.Struct]) -> dict[str, type]:
 class Lists:
     """Lists for programs."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, bounds: Bounds) -> None:
         self._asker = asker
+        self._bounds = bounds
 
     @Operation("GET", "/api/v1/outcomes", answers=_forms(Outcomes))
     async def outcomes(self, query: OutcomeQuery, principal: Principal) -> Response:
@@ -209,7 +210,7 @@ class Lists:
         form = chosen(query.format, request.accept_mimetypes)
         members = Members(listing.kind, query.fields)
         wanted = filter_of(query, principal)
-        reading = _Reading(listing, members, wanted, query)
+        reading = _Reading(listing, members, wanted, query, self._bounds)
         if form == "json":
             body = await self._asker.ask(reading.page)
             return Response(body, content_type=JSON, headers=_VARY)
@@ -240,6 +241,7 @@ class _Reading:
     members: Members
     wanted: Filter | None
     query: ListQuery
+    bounds: Bounds
 
     def page(self, connection: Connection) -> bytes:
         """A page as JSON."""
@@ -262,10 +264,10 @@ class _Reading:
     def _page(self, connection: Connection, after: str, most: int) -> ColumnsPage:
         if self.wanted is None:
             return ColumnsPage([], 0, None, complete=True)
-        newest_first = self.query.order == "newest"
+        part = Part(after, most, newest_first=self.query.order == "newest")
         try:
             return queries.columns_page(
-                connection, self.listing.stored, self.wanted, after, most, newest_first=newest_first
+                connection, self.listing.stored, self.wanted, part, self.bounds
             )
         except CursorError as error:
             raise Invalid([Mistake("query", "after", str(error))]) from None

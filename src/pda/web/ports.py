@@ -19,6 +19,7 @@ from pda.store.alerts import Finding
 from pda.store.audit import Author
 from pda.store.database import Connection
 from pda.store.edits import Edit, T
+from pda.store.queries import Bounds
 from pda.store.readers import Readers
 from pda.store.suppressions import Thresholds
 
@@ -335,6 +336,8 @@ class Settings:
     """Seconds after which it has to in any case."""
     most_requests: int = 250
     """Requests that are answered at a time."""
+    page: Bounds = field(default_factory=Bounds)
+    """How much a page of a list may cost."""
     suppressions: Thresholds = field(default_factory=Thresholds)
     """From when on an address is better not mailed."""
     log_file: Path = Path("/var/log/mail.log")

@@ -34,7 +34,7 @@ def register(app: Quart, site: Site, asker: Asker) -> None:
     service.register(app)
     router = Router(app)
     for group, room in (
-        ("Mail", Lists(asker)),
+        ("Mail", Lists(asker, site.settings.page)),
         ("Mail", Messages(asker)),
         ("What changed", Feed(site, asker)),
         ("Webhooks", WebhooksApi(site, asker)),

@@ -50,6 +50,15 @@ class Bounds(msgspec.Struct, frozen=True):
     seconds: float = 1.0
 
 
+class Part(msgspec.Struct, frozen=True):
+    """Which page of a list."""
+
+    after: str = ""
+    """The cursor of the one before."""
+    limit: int = 100
+    newest_first: bool = True
+
+
 BOUNDS = Bounds()
 _T = TypeVar("_T")
 
@@ -108,15 +117,18 @@ def messages_page(
 
 
 def columns_page(
-    connection: Connection, listing: Listing[Any], wanted: Filter, after: str = "",
-    limit: int = 100, *, newest_first: bool = True,
-) -> ColumnsPage:  # fmt: skip
+    connection: Connection,
+    listing: Listing[Any],
+    wanted: Filter,
+    part: Part,
+    bounds: Bounds = BOUNDS,
+) -> ColumnsPage:
     """The values of rows behind a cursor, field by field; raises `CursorError`.
 
     For whoever makes something else of many rows.
     """
-    reading = _Reading(connection, listing, wanted, newest_first)
-    found, following, complete = reading.read(after, limit, BOUNDS)
+    reading = _Reading(connection, listing, wanted, part.newest_first)
+    found, following, complete = reading.read(part.after, part.limit, bounds)
     return ColumnsPage(listing.values(found, reading.skipped), len(found), following, complete)
 
 
