@@ -287,6 +287,28 @@ def test_lives_of_a_short_id_in_any_order(lines: list[bytes], cut: int) -> None:
     ]
 
 
+REQUEUED = [
+    line(
+        f"{SHORT_ID}: uid=0 from=<s@x> orig_id=4A4A4A4A4A",
+        program="pickup",
+        at="2026-03-10T11:00:00.000000+00:00",
+    ),
+    *(one.replace(b"delay=1,", b"delay=5000,") for one in life(11, "b@x.example")[1:]),
+]
+"""It arrived, under another id, an hour and more before this one was given to it."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.permutations([*life(8, "a@x.example"), *REQUEUED]), st.integers(1, 10))
+def test_a_requeued_message_is_one_life_though_it_arrived_long_before(
+    lines: list[bytes], cut: int
+) -> None:
+    found = Known()
+    found.add(events(lines[:cut]))
+    found.add(events(lines[cut:]))
+    assert summaries(found) == [("c11", ["b@x.example"]), ("c8", ["a@x.example"])]
+
+
 @pytest.mark.parametrize("wrong_zone_first", [False, True])
 def test_a_short_id_read_with_a_wrong_zone_has_one_life(wrong_zone_first: bool) -> None:
     """A file without zones, read two hours off; the live stream knew them."""

@@ -38,7 +38,7 @@ from pda.maillog.events import (
     is_reusable,
 )
 from pda.maillog.links import Links, Touched
-from pda.maillog.lives import life_of, life_starts, settle_zones
+from pda.maillog.lives import Start, life_of, life_starts, settle_zones
 from pda.maillog.memory import Memory
 from pda.maillog.outcome import (
     all_outcomes,
@@ -435,7 +435,7 @@ def _members(life: Life) -> list[Fact | Attempt]:
 
 
 def _homes(
-    old: list[tuple[Fact | Attempt, Life]], starts: list[int], lives: list[Life]
+    old: list[tuple[Fact | Attempt, Life]], starts: list[Start], lives: list[Life]
 ) -> dict[int, Life]:
     """Which known life each life goes on as: the one most of whose lines it has."""
     votes: dict[tuple[int, int], int] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,7 +34,15 @@ _SLACK = 2 * _SECOND
 _QUARTER, _MOST_APART = 900 * _SECOND, 26 * 3600 * _SECOND
 
 
-def life_starts(everything: Iterable[Fact | Attempt]) -> list[int]:
+class Start(NamedTuple):
+    """Where a life begins."""
+
+    at: int
+    requeued: bool = False
+    """By `postsuper -r`: delays go on counting from the arrival under the id before."""
+
+
+def life_starts(everything: Iterable[Fact | Attempt]) -> list[Start]:
     """When the lives of a queue id began, ascending, by what its lines say.
 
     `client=` and pickup's line stand at a beginning; an attempt tells its own arrival. What else
@@ -41,7 +50,8 @@ def life_starts(everything: Iterable[Fact | Attempt]) -> list[int]:
     """
     facts = sorted((s for s in everything if isinstance(s, Fact)), key=lambda fact: fact.at)
     points = [fact.at for fact in facts if isinstance(fact.record, Connected | Pickup)]
-    points += [arrived(said) for said in everything if isinstance(said, Attempt)]
+    requeued = [f.at for f in facts if isinstance(f.record, Pickup) and f.record.orig_id]
+    points += [_began(said, requeued) for said in everything if isinstance(said, Attempt)]
     starts = _clusters(points)
     removed = [fact.at for fact in facts if isinstance(fact.record, Removed)]
     for fact in facts:
@@ -50,7 +60,14 @@ def life_starts(everything: Iterable[Fact | Attempt]) -> list[int]:
         last = max((s for s in starts if s <= fact.at + _SLACK), default=None)
         if last is None or any(last < end < fact.at - _SLACK for end in removed):
             starts = sorted([*starts, fact.at])
-    return starts or [facts[0].at]
+    again = {max(start for start in starts if start <= at) for at in requeued}
+    return [Start(at, at in again) for at in starts or [facts[0].at]]
+
+
+def _began(attempt: Attempt, requeued: list[int]) -> int:
+    """When the life began that this was an attempt of: at its arrival, or requeued since then."""
+    at = arrived(attempt)
+    return max((r for r in requeued if at < r <= attempt.at + _SLACK), default=at)
 
 
 def _clusters(points: list[int]) -> list[int]:
@@ -58,10 +75,12 @@ def _clusters(points: list[int]) -> list[int]:
     return points[:1] + [b for a, b in pairwise(points) if b - a > _SLACK]
 
 
-def life_of(said: Fact | Attempt, starts: list[int]) -> int:
+def life_of(said: Fact | Attempt, starts: list[Start]) -> int:
     """The index of the life that holds this line's own time."""
-    at = arrived(said) if isinstance(said, Attempt) else said.at
-    return max((n for n, start in enumerate(starts) if start <= at + _SLACK), default=0)
+    at = said.at
+    if isinstance(said, Attempt):
+        at = _began(said, [start.at for start in starts if start.requeued])
+    return max((n for n, start in enumerate(starts) if start.at <= at + _SLACK), default=0)
 
 
 def settle_zones(everything: list[Fact | Attempt]) -> list[Fact | Attempt]:
