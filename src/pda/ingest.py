@@ -35,7 +35,7 @@ from pda.slow import slow
 from pda.store.batch import Batch
 from pda.store.database import DatabaseError
 from pda.store.imports import Import
-from pda.store.writer import Writer
+from pda.store.writer import Begun, Stored, Writer
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -220,36 +220,52 @@ class Ingest:
         refused = removal.refused, removal.refused_attempts
         if removal.is_needed:
             work.told = await self.compute(removal.admit, work.told)
-        batch = await self._prepared(work.told, beside)
+        batch = await self._written(work, beside)
         batch.refused = removal.refused - refused[0]
         batch.refused_attempts = removal.refused_attempts - refused[1]
         self._waiting -= waited
         self.writer_state.works += 1
-        batch.imported = work.imported
         if work.inserted is not None:
             work.inserted(batch)
-        if not work.live:  # while this is inserted, the next one may come
-            self._room.release()
         self._pending.add(work, batch)
-        try:
-            await self.compute(self._writer.insert, batch)
-        except DatabaseError:  # all of the transaction has gone: the commit inserts it again
-            await self._commit()
 
-    async def _prepared(self, told: list[Told], beside: trio.Nursery) -> Batch:
+    async def _written(self, work: Work, beside: trio.Nursery) -> Batch:
         """Tries until the database can be read; not for ever when the service has to stop."""
-        writer = self._writer
+        try:
+            begun = await self._begun(work, beside)
+            return await self._tried(partial(self._complete, work), begun)
+        except _GivenUp:
+            self.writer_state.lost_events += count(work.told)
+            return Batch()
+
+    async def _begun(self, work: Work, beside: trio.Nursery) -> Begun:
+        """Worked out as far as it can be while what is due is committed."""
         try:
             await self._committed.wait()
-            stored = await self._tried(writer.look_up, told)
-            if self._is_due():
-                await self._commit_beside(beside)
-            begun = await self.compute(partial(writer.begin, told), stored)
+            is_due = self._is_due()
+            stored = await self._tried(partial(self._look_up, is_due=is_due), work.told)
+            if is_due:
+                self._commit_beside(beside)
+            begun = await self.compute(partial(self._writer.begin, work.told), stored)
             await self._committed.wait()
-            return await self._tried(writer.complete, begun)
-        except _GivenUp:
-            self.writer_state.lost_events += count(told)
-            return Batch()
+            return begun
+        finally:
+            if not work.live:  # while this is inserted, the next one may come
+                self._room.release()
+
+    def _look_up(self, told: list[Told], is_due: bool) -> Stored:
+        """What is stored; then, where a commit is due, all is written that it needs."""
+        stored = self._writer.look_up(told)
+        if is_due:
+            self._writer.finish(*self._pending.batches)
+        return stored
+
+    def _complete(self, work: Work, begun: Begun) -> Batch:
+        batch = self._writer.complete(begun)
+        batch.imported = work.imported
+        with suppress(DatabaseError):  # all of the transaction has gone: it is inserted again
+            self._writer.insert(batch)
+        return batch
 
     async def _tried(self, function: Callable[[_T], _R], argument: _T) -> _R:
         while trio.current_time() < self._give_up_at:
@@ -343,11 +359,9 @@ class Ingest:
             self._sources[zone, hostname] = source
         return source
 
-    async def _commit_beside(self, nursery: trio.Nursery) -> None:
+    def _commit_beside(self, nursery: trio.Nursery) -> None:
         """Begins to commit what was inserted; the database is not to be asked meanwhile."""
         pending, self._pending = self._pending, Pending()
-        with suppress(DatabaseError):  # which the commit meets too
-            await self.compute(self._finish, pending.batches)
         committed = self._committed = trio.Event()
 
         async def commit() -> None:
@@ -357,9 +371,6 @@ class Ingest:
                 committed.set()
 
         nursery.start_soon(commit)
-
-    def _finish(self, batches: list[Batch]) -> None:
-        self._writer.finish(*batches)
 
     async def _commit(self) -> None:
         await self._committed.wait()

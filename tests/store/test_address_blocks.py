@@ -40,7 +40,14 @@ def fill(connection: Connection, batches: list[list[Named]]) -> None:
     connection.execute("DELETE FROM address_block")
     blocks = AddressBlocks(connection)
     for batch in batches:
-        connection.executemany(address_blocks.PUT, blocks.rows(batch))
+        put(connection, blocks, batch)
+
+
+def put(connection: Connection, blocks: AddressBlocks, batch: list[Named]) -> None:
+    """Writes what a batch names."""
+    rows, replaced = blocks.rows(batch)
+    connection.executemany(address_blocks.DROP, replaced)
+    connection.executemany(address_blocks.PUT, rows)
 
 
 def found(connection: Connection, text: str, low: int = 0, high: int = LAST) -> set[int]:
@@ -109,7 +116,8 @@ def test_what_comes_together_is_kept_together(store: Store) -> None:
     blocks = store.connection.execute(
         "SELECT first, last FROM address_block ORDER BY number"
     ).fetchall()
-    assert blocks == [(1, 1024), (1025, 65_000), (70_000, 70_000)]
+    small = [(number, number) for number in range(1025, 1500)]
+    assert blocks == [(1, 1024), *small, (65_000, 65_000), (70_000, 70_000)]
     assert found(store.connection, "r77@") == {77}
     assert found(store.connection, "example.org", 1024, 1026) == {1024, 1025, 1026}
 
@@ -133,7 +141,7 @@ def test_the_writer_keeps_them(tmp_path: Path) -> None:
     for text in ("ann@example.org", "news@", "bo@bücher", "bo@xn--bcher-kva"):
         assert found(reader, text) == {1}, text
     before = reader.execute("SELECT first, last FROM address_block").fetchall()
-    assert before == [(1, 1)]
+    assert before == [(1, 1), (1, 1)]
     address_blocks.recompute(store.connection)
     assert found(reader, "bo@bücher") == found(reader, "news@") == {1}
 
@@ -156,6 +164,6 @@ def test_blocks_are_put_together_where_nothing_comes_any_more(store: Store) -> N
     assert found(store.connection, "r1023@d31") == {1024 * 32}
     assert found(store.connection, "d3.ex", 1, 3 * 1024 + 2) == {3 * 1024 + 1, 3 * 1024 + 2}
     blocks = AddressBlocks(store.connection)
-    store.connection.executemany(address_blocks.PUT, blocks.rows([(66_000, "new@x.example")]))
+    put(store.connection, blocks, [(66_000, "new@x.example")])
     assert found(store.connection, "new@x") == {66_000}
     assert found(store.connection, "r5@d32") == {32 * 1024 + 6}

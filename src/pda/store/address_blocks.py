@@ -3,8 +3,9 @@
 Owns the table `address_block`: senders and recipients of some queue entries, in lower case, in the
 order in which they became known. A block is looked through as a whole, so that all of them take a
 fraction of a second. It may name an entry that has gone, and has every address that an entry has:
-whoever searches compares the entry itself. Blocks are written as lines come, and put together later
-(`pack`): the time of a search is that of reading their pages. Those have numbers below zero.
+whoever searches compares the entry itself. What comes is written as small blocks, which one takes
+the place of when it is full; and those are put together later (`pack`), with numbers below zero:
+the time of a search is that of reading their pages.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 import zstandard
@@ -29,13 +30,14 @@ CREATE TABLE address_block (
 """,
     "CREATE INDEX address_block_last ON address_block (last, first)",
 )
-PUT: Final = "INSERT OR REPLACE INTO address_block VALUES (?, ?, ?, ?, ?)"
+PUT: Final = "INSERT INTO address_block VALUES (?, ?, ?, ?, ?)"
+DROP: Final = "DELETE FROM address_block WHERE number = ?"
 
 _PIECE_BITS: Final = 16
 """The entries of a block are of one piece of 65,536: one that comes late makes none wide."""
 _MOST: Final = (1 << _PIECE_BITS) - 1
 _FULL: Final = 1024
-"""Addresses of a block that is added to no more."""
+"""Addresses of a block that takes the place of smaller ones."""
 _PACKED: Final = 4096
 """And of one that was put together."""
 _TOGETHER: Final = 16
@@ -88,6 +90,13 @@ Named: TypeAlias = tuple[int, str]
 """The number of a queue entry, and an address that it has."""
 
 
+class _Small(NamedTuple):
+    """Blocks that are not full together."""
+
+    numbers: list[Row]
+    named: list[Named]
+
+
 class AddressBlocks:
     """Makes the rows of one database."""
 
@@ -95,31 +104,34 @@ class AddressBlocks:
         row = connection.execute("SELECT max(number) FROM address_block").fetchone()
         self._last = max(0, number_of(row[0] or 0)) if row else 0
         self._packing = _Packing()
-        self._open: dict[int, _Block] = {}
+        self._open: dict[int, _Small] = {}
         """By piece."""
 
-    def rows(self, named: Iterable[Named]) -> list[Row]:
-        """The blocks with these addresses, in the place of what they were before."""
-        changed: dict[int, _Block] = {}
+    def rows(self, named: Iterable[Named]) -> tuple[list[Row], list[Row]]:
+        """Blocks with these addresses, and the numbers of those that they take the place of."""
+        put: list[Row] = []
+        gone: list[Row] = []
         for piece, some in _by_piece(named).items():
-            block = changed[piece] = self._block(piece)
-            block.add(some)
-            if block.size >= _FULL:
-                del self._open[piece]
-        return [block.row(self._packing) for block in changed.values()]
+            small = self._open.pop(piece, None) or _Small([], [])
+            self._last += 1
+            block = _Block(self._last, piece)
+            if len(small.named) + len(some) < _FULL:
+                block.add(some)
+                self._keep_open(piece, _Small([*small.numbers, (self._last,)], small.named + some))
+            else:
+                block.add(small.named + some)
+                gone += small.numbers
+            put.append(block.row(self._packing))
+        return put, gone
 
     def close(self) -> None:
         """What comes goes into new blocks: others have changed those that there are."""
         self._open.clear()
 
-    def _block(self, piece: int) -> _Block:
-        """The one that is added to."""
-        if piece not in self._open:
-            if len(self._open) >= _MOST_OPEN:
-                del self._open[next(iter(self._open))]
-            self._last += 1
-            self._open[piece] = _Block(self._last, piece)
-        return self._open[piece]
+    def _keep_open(self, piece: int, small: _Small) -> None:
+        if len(self._open) >= _MOST_OPEN:
+            del self._open[next(iter(self._open))]
+        self._open[piece] = small
 
 
 def recompute(connection: Connection) -> None:
@@ -148,9 +160,7 @@ def pack(connection: Connection) -> bool:
         )
     }
     with transaction(connection):
-        connection.executemany(
-            "DELETE FROM address_block WHERE number = ?", [(number,) for number, *_ in rows]
-        )
+        connection.executemany(DROP, [(number,) for number, *_ in rows])
         _put_packed(connection, piece, sorted(named))
     return True
 
@@ -190,7 +200,7 @@ def rewrite(
         now = change(before)
         if now == before:
             continue
-        connection.execute("DELETE FROM address_block WHERE number = ?", (number,))
+        connection.execute(DROP, (number,))
         if now:
             block.add(now)
             connection.execute(PUT, block.row(packing))
@@ -215,7 +225,6 @@ class _Block:
 
     def __init__(self, number: int, piece: int) -> None:
         self.number = number
-        self.size = 0
         self._base = piece << _PIECE_BITS
         self._first, self._last = self._base + _MOST, self._base
         self._by_domain: dict[str, dict[str, list[int]]] = {}
@@ -231,7 +240,6 @@ class _Block:
             entries = by_local.get(local)
             if entries is None:
                 by_local[local] = [number - base]
-                self.size += 1
             else:
                 entries.append(number - base)
         numbers = [number for number, _ in named]

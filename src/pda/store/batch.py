@@ -29,11 +29,12 @@ _ENTRY = (
     "host_id", "queue_id", "born", "client_id", "claimed_id", "message_id", "msg_id", "sender",
     "size", "nrcpt", "expired_at", "removed_at", "origin", "facts",
 )  # fmt: skip
-# To replace a row takes twice as long where a table has other indexes, also if there is none.
+# To replace a row takes twice as long where a table has other indexes, also if there is none. Host
+# and queue id stay as they are: an index is written anew where one of its columns is set.
 _PUT_ENTRY = f"""
 INSERT INTO entry (id, {", ".join(_ENTRY)}) VALUES (
     ?, ?, ?, ?, ?, NULLIF(?, ''), ?, NULLIF(?, ''), ?, ?, ?, ?, ?, NULLIF(?, ''), ?
-) ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _ENTRY)}
+) ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _ENTRY[2:])}
 """
 _PUT_ATTEMPT = """
 INSERT OR REPLACE INTO attempt VALUES (
@@ -91,6 +92,8 @@ class Batch(msgspec.Struct):
     """Hash and entry, see `pieces`."""
     addresses: list[Row] = []
     """Blocks of them, see `address_blocks`."""
+    replaced: list[Row] = []
+    """Numbers of smaller blocks that they take the place of."""
     evidence: dict[tuple[str, int], Row] = {}
     """By recipient and entry: outcomes that say something about the address."""
     no_evidence: list[tuple[str, int]] = []
@@ -137,6 +140,7 @@ def execute(connection: Connection, batch: Batch) -> None:
     many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", gone_outcomes)
     many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
     pieces.put(connection, batch.terms)
+    many(address_blocks.DROP, batch.replaced)
     many(address_blocks.PUT, batch.addresses)
     many(_PUT_WITHDRAWN, batch.withdrawn)
     many(rejects.PUT, sorted(batch.rejects))

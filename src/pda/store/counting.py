@@ -149,7 +149,8 @@ class Counting:
     def write(self) -> None:
         """Writes what the batches of this transaction count."""
         tally, self._unwritten = self._unwritten, self._tally()
-        self._write(tally)
+        if tally.by_hour:  # where all that is counted stands too
+            self._write(tally)
 
     def forget(self) -> None:
         """What the batches of this transaction counted has gone with it."""

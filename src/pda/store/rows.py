@@ -56,7 +56,7 @@ class Rows:
             if change.summary:
                 entries[id(change.life)] = change.life
         batch.entries = [self._entry(batch, life) for life in entries.values()]
-        batch.addresses = self.addresses.rows(_named(changes))
+        batch.addresses, batch.replaced = self.addresses.rows(_named(changes))
         if as_stored:
             self._note_progress(batch, changes, known_to)
         batch.last_change = self.last_change
