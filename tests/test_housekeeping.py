@@ -14,6 +14,7 @@ import trio
 from pda import config
 from pda.backfill import open_log
 from pda.config import RetentionSettings
+from pda.housekeeping import next_piece
 from pda.ingest import Work
 from pda.maillog.correlate import gather
 from pda.rooms import Rooms, open_rooms
@@ -126,6 +127,22 @@ async def test_what_finds_entries_is_put_together(tmp_path: Path) -> None:
 
 def _pieces(connection: Connection) -> list[tuple[Value, ...]]:
     return connection.execute("SELECT * FROM term_piece").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("entries", "took", "waited", "then"),
+    [
+        (100, 0.03, 0.0, 100),  # nobody else writes: live lines that come are not to wait
+        (100, 0.03, 0.2, 200),
+        (800, 0.2, 0.3, 1600),
+        (1600, 0.2, 0.3, 1600),
+        (1600, 0.4, 0.01, 800),
+    ],
+)
+def test_a_piece_takes_as_long_as_it_waits(
+    entries: int, took: float, waited: float, then: int
+) -> None:
+    assert next_piece(entries, took, waited) == then
 
 
 async def test_an_import_says_what_was_too_old(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 import trio
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _EVERY_S = 600.0
-_ENTRIES = 100
-"""Removed or rewritten at a time: some ten milliseconds."""
+_ENTRIES, _MOST_ENTRIES = 100, 1600
+"""Removed or rewritten at a time: some ten milliseconds, more beside a stream at full speed."""
 _PAGES = 256
 """Given back at a time: 2 MiB."""
 _ORPHANS_EVERY_S = 86_400.0
@@ -52,6 +52,19 @@ class Kept(msgspec.Struct):
     """Lines before it are refused, µs since the epoch."""
     failed: str = ""
     """Why it could not be done the last time."""
+
+
+def next_piece(entries: int, took: float, waited: float) -> int:
+    """How many entries to remove next, after a piece that had waited for its turn (seconds)."""
+    entries = entries * 2 if took < waited else entries // 2
+    return min(max(entries, _ENTRIES), _MOST_ENTRIES)
+
+
+class _Step(NamedTuple):
+    """What one turn came to."""
+
+    rows: int
+    seconds: float
 
 
 class Housekeeping:
@@ -112,20 +125,29 @@ class Housekeeping:
             log.info("an address was erased; its pseudonym stays")
 
     async def _remove_older(self, horizon: int) -> int:
-        """How many rows went, whatever they are of."""
-        removed = 0
-        while gone := await self._ingest.exclusively(partial(self._removed, horizon)):
-            removed += gone
-        return removed
+        """How many rows went, whatever they are of.
 
-    def _removed(self, horizon: int) -> int:
+        It takes as much time as it waits for its turn: it keeps up with a stream at full speed.
+        """
+        removed, entries = 0, _ENTRIES
+        while True:
+            asked = time.perf_counter()
+            step = await self._ingest.exclusively(partial(self._removed, horizon, entries))
+            removed += step.rows
+            if not step.rows:
+                return removed
+            waited = time.perf_counter() - asked - step.seconds
+            entries = next_piece(entries, step.seconds, waited)
+
+    def _removed(self, horizon: int, entries: int) -> _Step:
         """Within one turn, so that nobody remembers what is not stored any more."""
-        remove = partial(retention.remove_older, horizon=horizon, entries=_ENTRIES)
+        begun = time.perf_counter()
+        remove = partial(retention.remove_older, horizon=horizon, entries=entries)
         gone = self._writer.do(remove)
         self._writer.forget(gone.entries)
         self.kept.removed += len(gone.entries)
         self.kept.horizon = self._writer.removal.horizon
-        return len(gone.entries) + gone.others
+        return _Step(len(gone.entries) + gone.others, time.perf_counter() - begun)
 
     async def _fit(self, now: int) -> int:
         """Removes what is oldest until the rest has room enough; how many rows."""

@@ -133,7 +133,7 @@ class Correlator:
     def forget(self, keys: Iterable[EntryKey]) -> None:
         """Forgets these entries: they are not stored any more."""
         for key in keys:
-            self._entries.take(key)
+            self._entries.drop(key)
 
     def forget_all(self) -> None:
         """Forgets every entry: what is in the store counts."""

@@ -54,6 +54,11 @@ class Memory:
         """Remembers an entry as the last used one."""
         self._awake[key] = lives
 
+    def drop(self, key: EntryKey) -> None:
+        """Forgets an entry."""
+        self._awake.pop(key, None)
+        self._at_rest.pop(key, None)
+
     def awake(self) -> Iterator[Life]:
         """All lives that are values now."""
         for lives in self._awake.values():
