@@ -13,7 +13,8 @@ from pda.maillog.events import Attempt, EntryKey, Life, Wanted
 from pda.maillog.memory import Memory
 
 _MOST_HOSTS = 50
-_MOST_NAMED = 50_000
+_MOST_NAMED = 10_000
+"""Queue ids that are waited for: where one comes later, the store is asked for its message."""
 
 
 class Touched:
