@@ -309,6 +309,18 @@ def test_a_requeued_message_is_one_life_though_it_arrived_long_before(
     assert summaries(found) == [("c11", ["b@x.example"]), ("c8", ["a@x.example"])]
 
 
+@pytest.mark.parametrize("later_first", [False, True])
+def test_a_life_that_was_never_seen_to_end_has_ended(later_first: bool) -> None:
+    """Postfix writes no line about where a notification comes from."""
+    begun, at = life(8, "a@x.example")[:-1], "2026-03-14T09:00:00.000000+00:00"
+    later = [
+        line(f"{SHORT_ID}: message-id=<20260314.{SHORT_ID}@mx1>", program="cleanup", at=at),
+        line(f"{SHORT_ID}: from=<>, size=1, nrcpt=1 (queue active)", program="qmgr", at=at),
+    ]
+    found = known(*later, *begun) if later_first else known(*begun, *later)
+    assert summaries(found) == [("", []), ("c8", ["a@x.example"])]
+
+
 @pytest.mark.parametrize("wrong_zone_first", [False, True])
 def test_a_short_id_read_with_a_wrong_zone_has_one_life(wrong_zone_first: bool) -> None:
     """A file without zones, read two hours off; the live stream knew them."""

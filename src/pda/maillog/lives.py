@@ -30,6 +30,7 @@ from pda.maillog.outcome import arrived
 _SECOND = 1_000_000
 # A stamp of whole seconds and a delay of two digits tell an arrival to within 2 s.
 _SLACK = 2 * _SECOND
+_LONGEST_SESSION = 24 * 3600 * _SECOND
 # Zones differ by multiples of a quarter of an hour, and by 26 hours at the most.
 _QUARTER, _MOST_APART = 900 * _SECOND, 26 * 3600 * _SECOND
 
@@ -46,7 +47,8 @@ def life_starts(everything: Iterable[Fact | Attempt]) -> list[Start]:
     """When the lives of a queue id began, ascending, by what its lines say.
 
     `client=` and pickup's line stand at a beginning; an attempt tells its own arrival. What else
-    a message begins with counts where no such line was seen since the entry was last removed.
+    a message begins with counts where no such line was seen since the entry was last removed, or
+    for longer than a message may take to come in.
     """
     facts = sorted((s for s in everything if isinstance(s, Fact)), key=lambda fact: fact.at)
     points = [fact.at for fact in facts if isinstance(fact.record, Connected | Pickup)]
@@ -58,10 +60,19 @@ def life_starts(everything: Iterable[Fact | Attempt]) -> list[Start]:
         if not isinstance(fact.record, MessageId | QueueActive | HeaderInfo):
             continue
         last = max((s for s in starts if s <= fact.at + _SLACK), default=None)
-        if last is None or any(last < end < fact.at - _SLACK for end in removed):
+        if last is None or _is_over(last, fact, removed):
             starts = sorted([*starts, fact.at])
     again = {max(start for start in starts if start <= at) for at in requeued}
     return [Start(at, at in again) for at in starts or [facts[0].at]]
+
+
+def _is_over(start: int, fact: Fact, removed: list[int]) -> bool:
+    """Whether the life that began then has ended before this: removed, or that was never seen.
+
+    cleanup names the Message-ID while the message comes in.
+    """
+    too_late = isinstance(fact.record, MessageId) and fact.at - start > _LONGEST_SESSION
+    return too_late or any(start < end < fact.at - _SLACK for end in removed)
 
 
 def _began(attempt: Attempt, requeued: list[int]) -> int:
