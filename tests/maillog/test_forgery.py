@@ -7,12 +7,15 @@ compared with the truth: one entry, its recipients, their outcomes and no others
 from __future__ import annotations
 
 import re
+import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pda.maillog.events import Delivery, State
 from pda.maillog.pipeline import Pipeline
+from pda.maillog.postfix import TEXT_LIMIT, read
 from tests.maillog.test_correlate import Known
 from tests.support import LONG_ID, NOW, RULES, line
 
@@ -36,6 +39,13 @@ CHOSEN = st.one_of(
     st.text("<>\"\\'()[]{};:=, @fromtostaus", max_size=40),
     PLAIN,
 )
+
+
+ENVELOPES = [
+    "x; from=<a@b> to=<victim@x> proto=SMTP helo=<y", "x; from=<a@b> to=<victim@x> proto=SMTP helo=<y>",
+    "x>: no; from=<a@b> to=<victim@x> proto=SMTP helo=<y", "victim@x>; to=<victim@x", "; from=<", ";",
+    "h from local; from=<a@b> to=<victim@x>", "h from h[192.0.2.9]; from=<a@b> to=<victim@x",
+]  # fmt: skip
 
 
 def quoted(local_part: str) -> str:
@@ -93,3 +103,47 @@ def test_hostile_words_change_nothing(words: dict[str, str]) -> None:
         assert states == {one: State.DELIVERED, other: State.PENDING}
     assert pipeline.tally.at_the_door == 1
     assert not any(isinstance(fact.record, Delivery) for fact in entry.facts.values())
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        dict.fromkeys(["sender", "recipient", "helo"], st.sampled_from([*ENVELOPES, "plain"]))
+    ),
+    st.sampled_from(["helo", "sender", "recipient", ""]),
+)
+def test_who_is_refused_is_not_who_a_client_names(words: dict[str, str], about: str) -> None:
+    """smtpd_check.c repeats what it refuses, in brackets and without quotation marks."""
+    sender, recipient = (
+        f"{quoted(words['sender'])}@a.example",
+        f"{quoted(words['recipient'])}@b.example",
+    )
+    domain = {"sender": "@a.example", "recipient": "@b.example"}.get(about, "")
+    said = f"<{words[about]}{domain}>: rejected" if about else "no"
+    envelope = f"from=<{sender}> to=<{recipient}> proto=ESMTP helo=<{words['helo']}>"
+    texts = {
+        "smtpd": f"NOQUEUE: reject: RCPT from h[192.0.2.9]: 554 5.7.1 {said}; {envelope}",
+        "cleanup": f"{LONG_ID}: reject: header Subject: x from h[192.0.2.9]; {envelope}: 5.7.1 no",
+    }
+    source = Pipeline(RULES).source()
+    source.read([line(text, program=program) for program, text in texts.items()], NOW)
+    assert [(one.sender, one.recipient) for one in source.refused()] == [(sender, recipient)] * 2
+
+
+@pytest.mark.parametrize(
+    ("begin", "again"),
+    [
+        ("reject: RCPT from h[192.0.2.9]: ", "; from=<a> to=<b> proto=x helo=<"),
+        ("reject: RCPT from h[192.0.2.9]: 504 <", "; from=<"),
+        ("reject: RCPT from ", "["),
+        ("info: header Subject: x from h[192.0.2.9];", ' from=<"'),
+        ("info: header Subject:", " from local;"),
+        ("to=<", ">, orig_to=<"),
+        ("client=h[192.0.2.9], sasl_method=PLAIN, sasl_username=", ", sasl_sender="),
+    ],
+)
+def test_no_text_takes_long(begin: str, again: str) -> None:
+    text = f"{LONG_ID}: {begin}{again * TEXT_LIMIT}"[:TEXT_LIMIT]
+    started = time.perf_counter()
+    read(text, "smtpd")
+    assert time.perf_counter() - started < 0.5

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import TypeAlias
 
 from pda.maillog.events import (
@@ -76,8 +77,11 @@ _NOT_IDS = frozenset(
 _ADDRESS = r'([^">]*|"(?:[^"\\]|\\.)*"[^>]*|.*?)'
 # Some logs have lost their angle brackets.
 _BARE = r"([^<>,\s]+)"
+# What follows an address, where that ends: it is not looked for again.
+_RELAYED = r", relay=[^,]*, (?:conn_use|delay)="
 _DELIVERY = re.compile(
-    rf"to=(?:<{_ADDRESS}>|{_BARE}), (?:orig_to=(?:<{_ADDRESS}>|{_BARE}), )?"
+    rf"to=(?:<(?>{_ADDRESS}>(?=, orig_to=|{_RELAYED}))|{_BARE}), "
+    rf"(?:orig_to=(?:<(?>{_ADDRESS}>(?={_RELAYED}))|{_BARE}), )?"
     r"relay=([^,]*), "
     r"(?:conn_use=(\d{1,9}), )?"
     r"delay=(\d{1,9}(?:\.\d{1,9})?)(?:, delays=([\d./]{1,80}))?(?:, tls=([^, ]*))?"
@@ -105,34 +109,41 @@ _NOTIFICATION = re.compile(
     r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+)$"
 )
 _QUEUE_OPERATION = re.compile(r"(placed on hold|released from hold|requeued|expired)$")
-# cleanup/cleanup_message.c: the value ends at the last ` from ORIGIN;`, since a header may hold
-# such words itself.
-_HOW = r"((?:milter-header-)?[a-z]+): (header|body|content) "
-_FROM_ORIGIN = r" from (?:([^\s\[]+)\[([^\]\s]*)\](?::\d+)?|local|unknown);"
-_CONTENT_ACTION = re.compile(rf"{_HOW}(.*){_FROM_ORIGIN}(.*)$", re.DOTALL)
-# The same in two steps, without trying each place that might be the last one.
-_USUAL_ACTION, _ORIGIN = re.compile(_HOW), re.compile(_FROM_ORIGIN)
+# cleanup/cleanup_message.c: 200 bytes of the header at most, then who sent it.
+_CONTENT_ACTION = re.compile(r"((?:milter-header-)?[a-z]+): (header|body|content) ")
+_ORIGIN = re.compile(r" from (?:([^\s\[]+)\[([^\]\s]*)\](?::\d+)?|local|unknown);")
+_MOST_CONTENT = 256  # logs that were made anonymous have a few more
+# Behind an origin: within what the client chose.
+_CHOSEN = re.compile(
+    r' from=<(?:"(?:[^"\\]|\\.)*|.* to=<"(?:[^"\\]|\\.)*|.* helo=<[^>]*)$', re.DOTALL
+)
 # smtp_header_checks (smtp/smtp_proto.c) and nested headers have no origin.
 _BARE_CONTENT_ACTION = re.compile(
     r"((?:milter-header-)?[a-z]+): (header|body|content|mime-error) (.*)$", re.DOTALL
 )
-_ENVELOPE = re.compile(
-    rf"(?:,? ?from=<{_ADDRESS}>)?(?:,? ?to=<{_ADDRESS}>)?(?:,? ?proto=(\S+?)(?=,| |:|$))?"
+# Each ends where the next one begins, and is not tried again: linear in what a client may choose.
+_NAMED = rf"(?>{_ADDRESS}>(?=,? ?(?:to=<|proto=|helo=|sasl_)|: | \d+$|$))"
+_ATTRIBUTES = (
+    rf"(?:,? ?from=<{_NAMED})?(?:,? ?to=<{_NAMED})?(?:,? ?proto=(\S+?)(?=,| |:|$))?"
     r"(?:,? ?helo=(?:<(.*?)>)?)?(?:,? ?sasl_method=<?([^\s>]+)>?)?"
-    r"(?:,? ?sasl_username=<?([^\s>]+)>?)?(?:,? ?sasl_sender=<?[^\s>]+>?)?(?:: (.*)| \d+)?$",
-    re.DOTALL,
+    r"(?:,? ?sasl_username=<?([^\s>]+)>?)?(?:,? ?sasl_sender=<?[^\s>]+>?)?"
 )
+_ENVELOPE = re.compile(rf"{_ATTRIBUTES}(?:: (.*)| \d+)?$", re.DOTALL)
+# Only cleanup writes a text behind them.
+_REJECTED = re.compile(rf"{_ATTRIBUTES}(?: \d+)?$", re.DOTALL)
 _USUAL_ENVELOPE = re.compile(
     r'(?: from=<([^">]*)>)?(?: to=<([^">]*)>)?(?: proto=\w+)?(?: helo=<[^>]*>)?$'
 )
 # The same behind most rejects; and where such attributes may begin.
 _USUAL_REJECTED = re.compile(r'; from=<([^">]*)> to=<([^">]*)> proto=(\w+) helo=<([^<>]*)>$')
 _BEFORE_ENVELOPE = re.compile(r";(?= ?(?:from=<|to=<|proto=|helo=<)|$)")
+_MOST_BEGINNINGS = 20
+_QUOTING = re.compile(r'\\(.)|"')
 _Envelope: TypeAlias = Sequence[str | None]
-"""Sender, recipient, protocol, HELO name, SASL method and user, text behind."""
+"""Sender, recipient, protocol, HELO name, SASL method and user."""
 _ACCESS_ACTION = re.compile(
     r"((?:milter-|proxy-)?[a-z_]+): ([A-Z-]+)(?: command)?"
-    r"(?: from (\S*?)\[([^\]\s]*)\](?::\d+)?)?: (.*)$",
+    r"(?: from ([^\s\[]*)\[([^\]\s]*)\](?::\d+)?)?: (.*)$",
     re.DOTALL,
 )
 _REPLY = re.compile(r"(?:([245]\d\d)[ -])?(?:([245]\.\d{1,3}\.\d{1,3}) )?")
@@ -327,15 +338,11 @@ def _queue_operation(tail: str) -> AnyRecord | None:
 
 def _action(tail: str) -> AnyRecord | None:
     """`ACTION: WHERE …`: cleanup says header, body or content; smtpd names the SMTP stage."""
-    found = _USUAL_ACTION.match(tail)
-    origin = _ORIGIN.match(tail, tail.rfind(" from ")) if found else None
+    found = _CONTENT_ACTION.match(tail)
+    origin = _origin(tail, found.end()) if found else None
     if found is not None and origin is not None:
         content = tail[found.end() : origin.start()]
         return _content_action(found.groups(), content, origin.groups(""), tail[origin.end() :])
-    found = _CONTENT_ACTION.match(tail)
-    if found is not None:
-        action, content_class, content, host, ip, rest = found.groups("")
-        return _content_action((action, content_class), content, (host, ip), rest)
     if tail.startswith("reject: mime-error "):
         return _mime_error(tail)
     bare = _BARE_CONTENT_ACTION.match(tail)
@@ -343,6 +350,20 @@ def _action(tail: str) -> AnyRecord | None:
         action, content_class, content = bare.groups()
         return _content_action((action, content_class), content, ("", ""), "")
     return _access_action(tail)
+
+
+def _origin(tail: str, begin: int) -> re.Match[str] | None:
+    """The last ` from ORIGIN;` behind a content, since a header may hold such words itself.
+
+    So may an address or a HELO name, behind it.
+    """
+    origin = None
+    for found in _ORIGIN.finditer(tail, begin):
+        if found.start() - begin > _MOST_CONTENT:
+            break
+        if origin is None or not _CHOSEN.match(tail[origin.end() : found.start()]):
+            origin = found
+    return origin
 
 
 def _mime_error(tail: str) -> AnyRecord | None:
@@ -400,7 +421,7 @@ def _rejected(
     reply = _REPLY.match(reason)
     code, dsn = reply.groups("") if reply else ("", "")
     make = Reject if action.endswith("reject") else AccessAction
-    sender, recipient, proto, helo, _, username, _ = envelope or (None,) * 7
+    sender, recipient, proto, helo, _, username = envelope or (None,) * 6
     return make(
         action=action,
         where=where,
@@ -418,16 +439,35 @@ def _rejected(
 
 
 def _split_envelope(rest: str) -> tuple[str, _Envelope | None]:
-    """The text, and the `from=<…> to=<…> …` behind its first `; ` that such attributes follow."""
+    """The text, and the `from=<…> to=<…> …` behind it.
+
+    A client may choose a HELO name or an address that looks like such attributes, and the text may
+    repeat it in angle brackets: of the places where they may begin, the last one counts that has no
+    other in the text before it but for what the attributes there name.
+    """
     begin = rest.find("; from=<")
     usual = _USUAL_REJECTED.match(rest, begin) if begin >= 0 else None
     if usual is not None and _BEFORE_ENVELOPE.search(rest, 0, begin) is None:
-        return rest[:begin], (*usual.groups(), None, None, None)
-    for found in _BEFORE_ENVELOPE.finditer(rest):
-        envelope = _ENVELOPE.match(rest[found.end() :])
-        if envelope is not None:
-            return rest[: found.start()], envelope.groups()
-    return rest, None
+        return rest[:begin], (*usual.groups(), None, None)
+    split: tuple[str, _Envelope | None] = rest, None
+    for found in islice(_BEFORE_ENVELOPE.finditer(rest), _MOST_BEGINNINGS):
+        envelope = _REJECTED.match(rest[found.end() :])
+        if envelope is None:
+            continue
+        text, values = rest[: found.start()], envelope.groups()
+        if split[1] is None or not _BEFORE_ENVELOPE.search(_without_names(text, values)):
+            split = text, values
+    return split
+
+
+def _without_names(text: str, envelope: _Envelope) -> str:
+    """The text of a reject without sender, recipient and HELO name, of which it may speak."""
+    for name in (envelope[0], envelope[1], envelope[3]):
+        if name:
+            # Addresses are quoted in the attributes (Postfix 3.5), and not in the text.
+            for said in (name, _QUOTING.sub(r"\1", name)):
+                text = text.replace(f"<{said}>", "<>")
+    return text
 
 
 _START = 3
