@@ -22,7 +22,7 @@ from pda.reading import Wanted
 from pda.rooms import first_error, open_rooms
 from pda.store.audit import Author
 from pda.store.edits import Edit, T
-from pda.tuning import tune
+from pda.tuning import tidy, tune
 
 
 def import_alone(
@@ -41,6 +41,7 @@ def import_alone(
             interrupted = trio.Event()
             async with trio.open_nursery() as nursery, trio.open_nursery() as writing:
                 nursery.start_soon(_obey, received, interrupted)
+                nursery.start_soon(tidy)
                 writing.start_soon(rooms.ingest.write)
                 await rooms.judge_history()
                 states = [
