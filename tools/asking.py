@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pda.maillog.events import State
+from pda.maillog.events import State, address_key
 from pda.store import queries
+from pda.store.addresses import of_recipients
 from pda.store.database import Connection
 from pda.store.queries import AttemptRow, Filter, Scope
 
@@ -128,11 +129,12 @@ def _questions(c: Connection) -> Iterator[tuple[str, float, Callable[[], object]
         yield f"{name}, client and week", 50, whose(page, days=7)
         yield f"{name}, client, page 100", 50, far(page, Filter(client=draw.choice(clients)))
     outcomes, attempts = queries.outcomes_page, queries.attempts_page
-    yield "recipient", 5, lambda: outcomes(c, Filter(recipient=some().recipient))
+    yield "recipient", 50, lambda: outcomes(c, Filter(recipient=some().recipient))
     yield "recipient's domain", 50, lambda: outcomes(c, Filter(domain=draw.choice(domains)))
-    yield "message id", 5, lambda: attempts(c, Filter(message_id=some().message_id))
-    yield "queue id", 5, lambda: attempts(c, Filter(queue_id=some().queue_id))
-    yield "story", 5, lambda: queries.story(c, some().id)
+    yield "message id", 50, lambda: attempts(c, Filter(message_id=some().message_id))
+    yield "queue id", 50, lambda: attempts(c, Filter(queue_id=some().queue_id))
+    yield "one message", 5, lambda: queries.story(c, some().id)
+    yield "one address", 5, lambda: of_recipients(c, [address_key(some().recipient)], None)
     yield (
         "category and week",
         50,
