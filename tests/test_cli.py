@@ -149,6 +149,19 @@ def test_parse_the_last_line_needs_no_line_end(pda: Pda) -> None:
     assert pda("parse", given=b"").stdout == ""
 
 
+def test_parse_counts_by_program_and_kind(pda: Pda) -> None:
+    header = "Sep  1 10:00:00 mx1 postfix"
+    lines = [f"{header}/qmgr[1]: 4F5C61A2: removed"] * 3 + [
+        f"{header}/smtp[1]: brand new thing"
+    ] * 2
+    done = pda("parse", "--counts", given="\n".join([*lines, "no header"]).encode())
+    assert [json.loads(one) for one in done.stdout.splitlines()] == [
+        {"program": "qmgr", "kind": "removed", "lines": 3},
+        {"program": "smtp", "kind": "unknown", "lines": 2},
+        {"program": "", "kind": "unknown", "lines": 1},
+    ]
+
+
 def test_parse_with_zone_hostname_and_file(pda: Pda, tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"2026 Mar 10 10:00:00 postfix/qmgr[1]: ABCDEF12: removed\n")
     done = pda("parse", "--zone", "Asia/Tokyo", "--hostname", "mx9", str(tmp_path / "log"))

@@ -10,7 +10,8 @@ What takes long to load (Trio, Quart, the rules, argon2) is imported by the comm
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -96,9 +97,10 @@ def serve(outer: Path | None, config_file: Path | None) -> None:
 @main.command()
 @click.option("--zone", default="local", help="Of stamps without a zone, as Europe/Prague.")
 @click.option("--hostname", default="", help="Of lines without one.")
+@click.option("--counts", is_flag=True, help="Only how many lines, by program and kind.")
 @click.argument("source", type=click.File("rb"), default="-")
 @one_sentence
-def parse(zone: str, hostname: str, source: BinaryIO) -> None:
+def parse(zone: str, hostname: str, counts: bool, source: BinaryIO) -> None:
     """Read log lines and print one JSON object for each: what pda understands.
 
     Example: tail -n 100 /var/log/mail.log | pda parse
@@ -110,9 +112,19 @@ def parse(zone: str, hostname: str, source: BinaryIO) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--zone") from None
     now = int(datetime.now(UTC).timestamp() * 1_000_000)
-    for line in source:
-        text = line.decode("utf-8", "backslashreplace").removesuffix("\n")
-        sys.stdout.buffer.write(output.json_line(parsed(reader, text, now)))
+    lines = (line.decode("utf-8", "backslashreplace").removesuffix("\n") for line in source)
+    found = (parsed(reader, line, now) for line in lines)
+    for one in _counted(found) if counts else found:
+        sys.stdout.buffer.write(output.json_line(one))
+
+
+def _counted(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many lines, most of one kind first; those of no program have no header."""
+    counts = Counter((one.get("program", ""), one["kind"]) for one in found)
+    return [
+        {"program": program, "kind": kind, "lines": count}
+        for (program, kind), count in counts.most_common()
+    ]
 
 
 def parsed(reader: HeaderReader, line: str, now: int) -> dict[str, Any]:
