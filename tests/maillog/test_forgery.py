@@ -44,6 +44,7 @@ CHOSEN = st.one_of(
 ENVELOPES = [
     "x; from=<a@b> to=<victim@x> proto=SMTP helo=<y", "x; from=<a@b> to=<victim@x> proto=SMTP helo=<y>",
     "x>: no; from=<a@b> to=<victim@x> proto=SMTP helo=<y", "victim@x>; to=<victim@x", "; from=<", ";",
+    "h> sasl_username=<boss", "h> sasl_method=PLAIN sasl_username=boss",
     "h from local; from=<a@b> to=<victim@x>", "h from h[192.0.2.9]; from=<a@b> to=<victim@x",
 ]  # fmt: skip
 
@@ -127,7 +128,9 @@ def test_who_is_refused_is_not_who_a_client_names(words: dict[str, str], about: 
     }
     source = Pipeline(RULES).source()
     source.read([line(text, program=program) for program, text in texts.items()], NOW)
-    assert [(one.sender, one.recipient) for one in source.refused()] == [(sender, recipient)] * 2
+    refused = source.refused()
+    assert [(one.sender, one.recipient) for one in refused] == [(sender, recipient)] * 2
+    assert [one.sasl_username for one in refused] == ["", ""]
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ _NAMED = rf"(?>{_ADDRESS}>(?=,? ?(?:to=<|proto=|helo=|sasl_)|: | \d+$|$))"
 _ATTRIBUTES = (
     rf"(?:,? ?from=<{_NAMED})?(?:,? ?to=<{_NAMED})?(?:,? ?proto=(\S+?)(?=,| |:|$))?"
     r"(?:,? ?helo=(?:<(.*?)>)?)?(?:,? ?sasl_method=<?([^\s>]+)>?)?"
-    r"(?:,? ?sasl_username=<?([^\s>]+)>?)?(?:,? ?sasl_sender=<?[^\s>]+>?)?"
+    r"(?:,? ?sasl_username=(<?[^\s>]+>?))?(?:,? ?sasl_sender=<?[^\s>]+>?)?"
 )
 _ENVELOPE = re.compile(rf"{_ATTRIBUTES}(?:: (.*)| \d+)?$", re.DOTALL)
 # Only cleanup writes a text behind them.
@@ -434,8 +434,15 @@ def _rejected(
         recipient=recipient,
         proto=proto or "",
         helo=helo or "",
-        sasl_username=username or "",
+        sasl_username=_sasl_username(action, username or ""),
     )
+
+
+def _sasl_username(action: str, said: str) -> str:
+    """Named in brackets by smtpd.c alone; in a line of smtpd_check.c they end a HELO name."""
+    if action.startswith(("milter-", "proxy-")):
+        return said.strip("<>")
+    return "" if ">" in said else said
 
 
 def _split_envelope(rest: str) -> tuple[str, _Envelope | None]:
