@@ -168,6 +168,23 @@ async def test_an_order_runs_between_transactions(ingest: Ingest, store: Store) 
     assert len(attempts(store)) == 20
 
 
+async def test_what_takes_turns_for_ever_takes_none_when_a_stop_waits(ingest: Ingest) -> None:
+    """Retention, and judging history: lines that were received are stored before."""
+    begun = trio.Event()
+
+    async def tidy_up() -> None:
+        while True:
+            await ingest.exclusively(lambda: None)
+            begun.set()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ingest.write)
+            nursery.start_soon(ingest.until_stopping, tidy_up)
+            await begun.wait()
+            ingest.closing()
+
+
 async def test_who_sent_is_told_in_order_once_it_is_stored(ingest: Ingest, store: Store) -> None:
     """Also of what told nothing, though there is nothing to store of it."""
     told: list[tuple[int, int]] = []

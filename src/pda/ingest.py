@@ -308,6 +308,13 @@ class Ingest:
         self._stopping.set()
         self._send.close()
 
+    async def until_stopping(self, task: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Runs what is to take no more turns once a stop waits for what was received."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task, *args)
+            await self._stopping.wait()
+            nursery.cancel_scope.cancel()
+
     @property
     def stopping(self) -> bool:
         """Whether nothing new is to be begun."""

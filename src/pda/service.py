@@ -282,9 +282,9 @@ class Service:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._obey, nursery, signals)
-            nursery.start_soon(self._keep_judged)
+            nursery.start_soon(rooms.ingest.until_stopping, self._keep_judged)
             nursery.start_soon(self._fetch_rules)
-            nursery.start_soon(rooms.housekeeping.run, readers.call)
+            nursery.start_soon(rooms.ingest.until_stopping, rooms.housekeeping.run, readers.call)
             nursery.start_soon(rooms.checkpoints.run)
             nursery.start_soon(self._paces.run)
             nursery.start_soon(tidy)
