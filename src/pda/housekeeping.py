@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 import trio
@@ -58,13 +58,6 @@ def next_piece(entries: int, took: float, waited: float) -> int:
     """How many entries to remove next, after a piece that had waited for its turn (seconds)."""
     entries = entries * 2 if took < waited else entries // 2
     return min(max(entries, _ENTRIES), _MOST_ENTRIES)
-
-
-class _Step(NamedTuple):
-    """What one turn came to."""
-
-    rows: int
-    seconds: float
 
 
 class Housekeeping:
@@ -129,25 +122,27 @@ class Housekeeping:
 
         It takes as much time as it waits for its turn: it keeps up with a stream at full speed.
         """
-        removed, entries = 0, _ENTRIES
+        removed, entries, after = 0, _ENTRIES, retention.FIRST
         while True:
             asked = time.perf_counter()
-            step = await self._ingest.exclusively(partial(self._removed, horizon, entries))
-            removed += step.rows
-            if not step.rows:
+            remove = partial(retention.remove_older, horizon=horizon, entries=entries, after=after)
+            seconds, gone = await self._ingest.exclusively(partial(self._removed, remove))
+            removed += len(gone.entries) + gone.others
+            if gone.after is None:
                 return removed
-            waited = time.perf_counter() - asked - step.seconds
-            entries = next_piece(entries, step.seconds, waited)
+            after = gone.after
+            entries = next_piece(entries, seconds, time.perf_counter() - asked - seconds)
 
-    def _removed(self, horizon: int, entries: int) -> _Step:
-        """Within one turn, so that nobody remembers what is not stored any more."""
+    def _removed(
+        self, remove: Callable[[Connection], retention.Removed]
+    ) -> tuple[float, retention.Removed]:
+        """Within one turn, so that nobody remembers what is not stored any more; its seconds."""
         begun = time.perf_counter()
-        remove = partial(retention.remove_older, horizon=horizon, entries=entries)
         gone = self._writer.do(remove)
         self._writer.forget(gone.entries)
         self.kept.removed += len(gone.entries)
         self.kept.horizon = self._writer.removal.horizon
-        return _Step(len(gone.entries) + gone.others, time.perf_counter() - begun)
+        return time.perf_counter() - begun, gone
 
     async def _fit(self, now: int) -> int:
         """Removes what is oldest until the rest has room enough; how many rows."""

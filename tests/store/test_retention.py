@@ -50,12 +50,16 @@ def count(store: Store, table: str) -> int:
 
 def removed(store: Store, at: int, entries: int = 30) -> int:
     """As the service does it."""
-    total = 0
-    while any(gone := retention.remove_older(store.connection, at, entries)):
+    total, after = 0, retention.FIRST
+    while True:
+        gone = retention.remove_older(store.connection, at, entries, after)
         assert len(gone.entries) <= entries
         store.writer.forget(gone.entries)
         total += len(gone.entries)
-    return total
+        if gone.after is None:
+            return total
+        assert gone.after > after or gone.others  # what stays is not looked at again
+        after = gone.after
 
 
 def test_what_was_not_heard_of_since_goes_with_all_that_belongs_to_it(store: Store) -> None:
@@ -68,6 +72,17 @@ def test_what_was_not_heard_of_since_goes_with_all_that_belongs_to_it(store: Sto
     assert sorted(set(found)) == [(number,) for number in range(161, 201)]
     assert upkeep.check(store.path, store.key) == []
     assert retention.oldest(store.connection) == moment("2026-03-09T09:59:59.9Z")
+
+
+@pytest.mark.parametrize("entries", [1, 7, 20, 1000])
+def test_the_pieces_make_no_difference(store: Store, entries: int) -> None:
+    late = [
+        attempt("deferred", queue_id=f"4jXPlN01{number:05}Q", at="2026-03-09T10:00:00.000000+00:00",
+                delay=str(8 * 86400), to="s0@d1.example", dsn="4.2.2")
+        for number in range(0, 20, 3)
+    ]  # fmt: skip
+    store.add(late)
+    assert removed(store, NINTH, entries) == 160 - len(late)
 
 
 def test_what_is_still_tried_stays_whole(store: Store) -> None:

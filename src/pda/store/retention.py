@@ -8,7 +8,7 @@ hour or day stay (`counting`): they name nobody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pda.maillog.events import EntryKey
 from pda.store import address_blocks, bounced, pieces
@@ -19,14 +19,17 @@ from pda.store.removal import raise_horizon
 from pda.store.terms import domain_term, term
 
 _AT_A_TIME = 500
-_OLD = """
-SELECT e.id, h.name, e.queue_id, e.message_id, coalesce(e.msg_id, '')
-FROM client c CROSS JOIN entry e ON e.client_id = c.id AND e.born < ?1
+_BORN_BEFORE = """
+SELECT c.id, e.born, e.id, h.name, e.queue_id, e.message_id, coalesce(e.msg_id, ''),
+    e.removed_at < ?1 AND e.expired_at < ?1
+        AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.entry_id = e.id AND a.at >= ?1)
+        AND e.id < (SELECT max(id) FROM entry)  -- whose number must not be given again
+FROM client c CROSS JOIN entry e
+    ON e.client_id = c.id AND e.born < ?1 AND e.born >= iif(c.id = ?2, ?3, -(1 << 62))
     JOIN host h ON h.id = e.host_id
-WHERE e.removed_at < ?1 AND e.expired_at < ?1
-    AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.entry_id = e.id AND a.at >= ?1)
-    AND e.id < (SELECT max(id) FROM entry)  -- whose number must not be given again
-LIMIT ?2
+WHERE c.id >= ?2 AND NOT (c.id = ?2 AND e.born = ?3 AND e.id <= ?4)
+ORDER BY c.id, e.born, e.id
+LIMIT ?5
 """
 _OLDEST = """
 SELECT min(at) FROM (
@@ -37,12 +40,19 @@ TIMED = {"reject": ("at", "at, digest"), "withdrawn": ("born", "change")}
 """Tables of what belongs to no queue entry: the column that says when it was, and the key."""
 
 
+Place: TypeAlias = tuple[int, int, int]
+"""Of an entry, in the order in which they are looked at: client, born, number."""
+FIRST: Place = (0, -(1 << 62), 0)
+
+
 class Removed(NamedTuple):
     """What a step of the removal took away."""
 
     entries: list[EntryKey]
     others: int
     """Rows of what belongs to no queue entry."""
+    after: Place | None
+    """Where to go on; None at the end."""
 
 
 class Orphans(NamedTuple):
@@ -64,18 +74,26 @@ def oldest(connection: Connection) -> int | None:
     return None if row is None or row[0] is None else number_of(row[0])
 
 
-def remove_older(connection: Connection, horizon: int, entries: int) -> Removed:
-    """Removes up to so many entries of which nothing was heard since, and of other rows each.
+def remove_older(
+    connection: Connection, horizon: int, entries: int, after: Place = FIRST
+) -> Removed:
+    """Removes, of so many entries that were born before, those of which nothing was heard since.
 
-    Lines before the horizon are refused from then on. A transaction of its own.
+    And so many other rows of each kind. Lines before the horizon are refused from then on. A
+    transaction of its own. What stays is looked at once, not with each step: there may be a lot.
     """
     with transaction(connection):
         raise_horizon(connection, horizon)
-        rows = connection.execute(_OLD, (horizon, entries)).fetchall()
+        found = connection.execute(_BORN_BEFORE, (horizon, *after, entries)).fetchall()
+        rows = [row[2:-1] for row in found if row[-1]]
         Counting(connection).leave([number_of(row[0]) for row in rows])
         _remove(connection, rows)
         others = _remove_timed(connection, horizon, entries)
-    return Removed([(str(host), str(queue_id)) for _, host, queue_id, *_ in rows], others)
+    if found:
+        client_id, born, number = map(number_of, found[-1][:3])
+        after = client_id, born, number
+    gone = [(str(host), str(queue_id)) for _, host, queue_id, *_ in rows]
+    return Removed(gone, others, after if others or len(found) == entries else None)
 
 
 def _remove(connection: Connection, rows: Sequence[Row]) -> None:
