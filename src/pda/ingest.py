@@ -51,7 +51,7 @@ _MOST_EVENTS = 25_000
 _WORTH_A_COMMIT = 400
 """Events that senders wait for: to work them out takes as long as to commit them does."""
 _IMPORTS_WAITING = 1
-_QUEUED_WORK = 8
+_QUEUED_WORK = 3
 """Batches that may be read while a transaction is committed."""
 _GIVE_UP_S = 20.0
 """How long a stop waits for a disk that refuses to be written."""
