@@ -180,7 +180,7 @@ def test_facets_say_what_choosing_them_shows(site: Site) -> None:
         page.locator("select[name=state]").select_option("hard-bounce")
         page.wait_for_url("**state=hard-bounce**")
         assert page.get_by_text(f"{number} recipients").is_visible()
-        assert page.locator("#main tbody tr").count() == number
+        assert page.locator("#main tbody tr").count() == min(number, 50)  # rows of a page
 
 
 def test_reception_tells_how_quickly_lines_come(site: Site, service: Running) -> None:
