@@ -14,7 +14,7 @@ import trio
 from pda import config
 from pda.backfill import open_log
 from pda.config import RetentionSettings
-from pda.housekeeping import next_horizon, next_piece
+from pda.housekeeping import next_piece
 from pda.ingest import Work
 from pda.maillog.correlate import gather
 from pda.rooms import Rooms, open_rooms
@@ -194,20 +194,3 @@ def test_over_http_and_by_command(tmp_path: Path) -> None:
         assert {row.recipient[:6] for row in service.attempts()} == {"erased"}
         assert b"no address" in service.pda("erase", "nobody").stderr
         assert "ann@" not in service.log.read_text()
-
-
-HOUR = 3_600_000_000
-
-
-@pytest.mark.parametrize(
-    ("used", "most", "then"),
-    [
-        (200, 100, 25 * HOUR),  # a half of the half that is too much
-        (101, 100, HOUR),  # an hour at least
-        (10**6, 1, 50 * HOUR - 180_000),
-        (200, 199, HOUR),
-    ],
-)
-def test_the_horizon_goes_half_of_the_way(used: int, most: int, then: int) -> None:
-    assert next_horizon(0, 100 * HOUR, used, most) == then
-    assert next_horizon(100 * HOUR - 1, 100 * HOUR, used, most) == 100 * HOUR

@@ -31,7 +31,7 @@ _PAGES = 256
 """Given back at a time: 2 MiB."""
 _ORPHANS_EVERY_S = 86_400.0
 _STEP = 3_600_000_000
-"""µs by which the horizon is raised at least while the database is too large."""
+"""µs by which the horizon is raised while the database is too large."""
 _DAY = 86_400_000_000
 
 
@@ -58,16 +58,6 @@ def next_piece(entries: int, took: float, waited: float) -> int:
     """How many entries to remove next, after a piece that had waited for its turn (seconds)."""
     entries = entries * 2 if took < waited else entries // 2
     return min(max(entries, _ENTRIES), _MOST_ENTRIES)
-
-
-def next_horizon(oldest: int, now: int, used: int, most: int) -> int:
-    """Before what moment to remove next where more octets are used than may be (µs).
-
-    Each time all that is still in the queue is looked at: so it goes half of the way that remains
-    if all times have equally much, which does not remove too much where they have not.
-    """
-    half = (now - oldest) * (used - most) // (2 * used)
-    return min(oldest + max(half, _STEP), now)
 
 
 class Housekeeping:
@@ -157,14 +147,13 @@ class Housekeeping:
     async def _fit(self, now: int) -> int:
         """Removes what is oldest until the rest has room enough; how many rows."""
         removed = 0
-        most = self.settings.max_bytes
-        while (used := await self._do(retention.octets_used)) > most:
+        while await self._do(retention.octets_used) > self.settings.max_bytes:
             oldest = await self._do(retention.oldest) or now
-            begin = max(oldest, self._writer.removal.horizon)
-            if begin >= now:
+            if max(oldest, self._writer.removal.horizon) >= now:
                 log.error("[retention] max_bytes is less than the database needs for today")
                 break
-            removed += await self._remove_older(next_horizon(begin, now, used, most))
+            horizon = max(oldest, self._writer.removal.horizon) + _STEP
+            removed += await self._remove_older(min(horizon, now))
         return removed
 
     async def _remove_orphans(self, ask: Asks) -> None:
