@@ -11,11 +11,13 @@ from pathlib import Path
 import click
 import pytest
 
+from pda.housekeeping import Kept
 from pda.maillog import bounce
 from pda.maillog.clients import ClientRules
 from pda.maillog.correlate import Correlator, gather
 from pda.maillog.events import Event, Told
 from pda.maillog.pipeline import Pipeline
+from pda.store import retention
 from pda.store.audit import Author
 from pda.store.database import Connection, find_key, open_reader, open_writer
 from pda.store.edits import Edit, T
@@ -114,6 +116,23 @@ class Store:
     def make(self, edit: Edit[T], by: Author = TESTS, at: int = NOW) -> T:
         """Makes an edit as the running service does."""
         return self.writer.make(edit, by, at)
+
+    def remove_older(self, at: int, entries: int = 30, latest: int = 0) -> Kept:
+        """Removes what is too old, so many entries at a time, as the running service does."""
+        kept, after = Kept(), retention.FIRST
+        while True:
+            born = retention.find_older(self.connection, at, after, most=50)
+            for begin in range(0, len(born.numbers), entries):
+                some = born.numbers[begin : begin + entries]
+                bounds = retention.Bounds(at, latest)
+                gone = retention.remove_older(self.connection, bounds, some, entries)
+                self.writer.forget(gone.entries)
+                kept.removed += len(gone.entries)
+                kept.unsettled += gone.unsettled
+            if born.after is None:
+                return kept
+            assert born.after > after  # what stays is not looked at again
+            after = born.after
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

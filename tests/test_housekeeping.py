@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import trio
 from pda import config
 from pda.backfill import open_log
 from pda.config import RetentionSettings
-from pda.housekeeping import next_piece
+from pda.housekeeping import next_bounds, next_piece
 from pda.ingest import Work
 from pda.maillog.correlate import gather
 from pda.rooms import Rooms, open_rooms
@@ -24,6 +24,7 @@ from pda.store.database import Connection, Value
 from pda.store.erasure import EraseAddress, erasures
 from pda.store.queries import Filter
 from pda.store.readers import Readers
+from pda.store.retention import Span
 from pda.times import moment
 from tests.receive.support import until
 from tests.running import Running, eventually
@@ -31,6 +32,7 @@ from tests.store.test_retention import of_day
 from tests.support import attempt, events, message
 
 NOW = moment("2026-03-11T00:00:00Z")
+DAY = 86_400_000_000
 
 
 @asynccontextmanager
@@ -69,18 +71,41 @@ async def test_by_age(tmp_path: Path) -> None:
     assert upkeep.check(tmp_path / "pda.db", rooms.key) == []
 
 
-async def test_by_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("now", [NOW, moment("2036-03-11T00:00:00Z"), moment("2026-03-10T12:00Z")])
+async def test_by_size(tmp_path: Path, now: int) -> None:
+    """Whatever the time is: the log may be much older than that."""
     async with writing(tmp_path) as (rooms, readers):
         await add(rooms, DAYS)
         whole = readers.call(retention.octets_used)
         limit = whole * 3 // 4
         rooms.housekeeping.settings = RetentionSettings(max_bytes=limit)
-        await rooms.housekeeping.once(readers.call, NOW)
+        await rooms.housekeeping.once(readers.call, now)
         assert readers.call(retention.octets_used) <= limit
         left = readers.call(queries.outcomes, Filter())
-        assert 0 < len(left) < 1000
+        assert 300 <= len(left) < 1000  # no more goes than has to
         assert min(row.first_at for row in left) >= rooms.writer.removal.horizon
         assert (tmp_path / "pda.db").stat().st_size <= limit
+        await add(rooms, of_day(11))
+        assert rooms.writer.removal.refused == 0
+
+
+async def test_what_is_still_tried_does_not_hold_the_room_for_ever(tmp_path: Path) -> None:
+    late = [
+        attempt("deferred", queue_id=f"4jXPlN{day:02}{n:05}Q", at="2026-03-10T23:00:00.000000+00:00",
+                delay=str((10 - day) * 86400 + 13 * 3600), to=f"s{n}@d{day}.example", dsn="4.2.2")
+        for day in range(1, 10) for n in range(50)
+    ]  # fmt: skip
+    async with writing(tmp_path) as (rooms, readers):
+        await add(rooms, DAYS + late)
+        limit = readers.call(retention.octets_used) * 3 // 4
+        rooms.housekeeping.settings = RetentionSettings(max_bytes=limit)
+        await rooms.housekeeping.once(readers.call, NOW)
+        kept = rooms.housekeeping.kept
+        assert readers.call(retention.octets_used) <= limit
+        assert 0 < kept.unsettled == kept.removed < 400
+        assert {row.first_at // DAY for row in readers.call(queries.outcomes, Filter())} >= {
+            moment(f"2026-03-{day:02}T00:00:00Z") // DAY for day in (8, 9, 10)
+        }
 
 
 async def test_a_limit_that_nothing_can_keep(
@@ -129,14 +154,46 @@ def _pieces(connection: Connection) -> list[tuple[Value, ...]]:
     return connection.execute("SELECT * FROM term_piece").fetchall()
 
 
+HOUR = DAY // 24
+
+
+@pytest.mark.parametrize(
+    ("births", "too_much", "horizon", "latest"),
+    [
+        (range(0, 200 * HOUR, HOUR), 0.5, 50 * HOUR, -99 * HOUR),  # half of the half
+        (range(0, 200 * HOUR, HOUR), 0.001, HOUR, -197 * HOUR),  # an hour at least
+        (range(0, 200 * HOUR, HOUR), 0.99, 99 * HOUR, -HOUR),
+        ([0] * 90 + [n * HOUR for n in range(110)], 0.5, HOUR, -107 * HOUR),  # most in the first
+        ([*range(10), 150 * HOUR], 0.5, HOUR, -148 * HOUR),
+        ([0, 9], 0.5, 10, 11),  # not beyond what is stored
+    ],
+)
+def test_the_horizon_goes_half_of_the_way_to_the_newest(
+    births: Sequence[int], too_much: float, horizon: int, latest: int
+) -> None:
+    span = Span(0, max(births, default=0))
+    assert next_bounds(span, births, 0, too_much) == (horizon, latest)
+
+
+def test_the_horizon_where_there_is_only_what_was_refused() -> None:
+    assert next_bounds(Span(0, 100 * HOUR), [], 0, 0.5) == (HOUR, -98 * HOUR)
+
+
+def test_the_horizon_goes_on_from_where_it_was() -> None:
+    births = range(0, 200 * HOUR, HOUR)
+    assert next_bounds(Span(0, 199 * HOUR), births, 100 * HOUR, 0.5).horizon == 125 * HOUR
+    assert next_bounds(Span(0, 199 * HOUR), births, 199 * HOUR, 0.5).horizon == 199 * HOUR + 1
+
+
 @pytest.mark.parametrize(
     ("entries", "took", "waited", "then"),
     [
-        (100, 0.03, 0.0, 100),  # nobody else writes: live lines that come are not to wait
-        (100, 0.03, 0.2, 200),
-        (800, 0.2, 0.3, 1600),
-        (1600, 0.2, 0.3, 1600),
+        (100, 0.03, 0.0, 200),  # the commit is most of it
+        (800, 0.35, 0.0, 400),  # nobody else writes: live lines that come are not to wait
+        (800, 0.4, 0.5, 1600),
+        (1600, 0.4, 0.5, 1600),
         (1600, 0.4, 0.01, 800),
+        (100, 0.4, 0.0, 100),
     ],
 )
 def test_a_piece_takes_as_long_as_it_waits(

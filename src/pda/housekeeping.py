@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,7 @@ from pda.config import RetentionSettings
 from pda.ingest import Ingest
 from pda.store import address_blocks, erasure, pieces, retention
 from pda.store.database import Connection, DatabaseError
+from pda.store.retention import Bounds, Span
 from pda.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -26,12 +27,14 @@ _T = TypeVar("_T")
 
 _EVERY_S = 600.0
 _ENTRIES, _MOST_ENTRIES = 100, 1600
-"""Removed or rewritten at a time: some ten milliseconds, more beside a stream at full speed."""
+"""Removed or rewritten at a time: the first piece takes some ten milliseconds."""
+_PIECE_S = 0.3
+"""Until a piece takes so long the next is larger: a commit costs nearly the same for each."""
 _PAGES = 256
 """Given back at a time: 2 MiB."""
 _ORPHANS_EVERY_S = 86_400.0
 _STEP = 3_600_000_000
-"""µs by which the horizon is raised while the database is too large."""
+"""µs by which the horizon is raised at least while the database is too large."""
 _DAY = 86_400_000_000
 
 
@@ -46,6 +49,8 @@ class Kept(msgspec.Struct):
 
     removed: int = 0
     """Queue entries that were too old."""
+    unsettled: int = 0
+    """Those of them of which something was heard since: they may be in the queue still."""
     texts: int = 0
     """Replies and relays that nothing referred to any more."""
     horizon: int = 0
@@ -56,8 +61,22 @@ class Kept(msgspec.Struct):
 
 def next_piece(entries: int, took: float, waited: float) -> int:
     """How many entries to remove next, after a piece that had waited for its turn (seconds)."""
-    entries = entries * 2 if took < waited else entries // 2
+    entries = entries * 2 if took < max(waited, _PIECE_S) else entries // 2
     return min(max(entries, _ENTRIES), _MOST_ENTRIES)
+
+
+def next_bounds(span: Span, births: Sequence[int], horizon: int, too_much: float) -> Bounds:
+    """What to remove next where so large a part of the database is too much.
+
+    It goes half of the way that remains if all entries are equally large, and so no further than it
+    has to. Time that nothing is stored of does not count: the log may be years older than now.
+    """
+    begin = max(span.oldest, horizon)
+    young = [born for born in births if born >= begin]
+    half = young[int(len(young) * too_much / 2)] if young else begin
+    horizon = min(max(half, begin + _STEP), span.newest + 1)
+    # What is still in the queue stays as long again as all else.
+    return Bounds(horizon, latest=2 * horizon - span.newest)
 
 
 class Housekeeping:
@@ -94,7 +113,7 @@ class Housekeeping:
         await self.erase(ask, now)
         removed = 0
         if self.settings.days:
-            removed += await self._remove_older(now - int(self.settings.days * _DAY))
+            removed += await self._remove_older(Bounds(now - int(self.settings.days * _DAY)))
         if self.settings.max_bytes:
             removed += await self._fit(now)
         if removed:
@@ -102,10 +121,9 @@ class Housekeeping:
         for together in (pieces.merge, address_blocks.pack):
             while await self._do(together):
                 pass
-        while await self._do(partial(retention.give_back, pages=_PAGES)):
-            pass
-        if removed:  # the file is cut where the log is copied into it
-            await self._ingest.exclusively(self._writer.cut_log)
+        await self._give_back()
+        if removed:
+            await self._cut()
 
     async def erase(self, ask: Asks, now: int) -> None:
         """Ends every erasure that was begun."""
@@ -117,21 +135,39 @@ class Housekeeping:
             await self._ingest.exclusively(self._writer.begin_anew)
             log.info("an address was erased; its pseudonym stays")
 
-    async def _remove_older(self, horizon: int) -> int:
-        """How many rows went, whatever they are of.
+    async def _remove_older(self, bounds: Bounds) -> int:
+        """How many rows went, whatever they are of."""
+        removed, after = 0, retention.FIRST
+        while True:
+            find = partial(retention.find_older, horizon=bounds.horizon, after=after)
+            born = await self._ingest.exclusively(partial(self._found, find))
+            removed += await self._remove(bounds, born.numbers)
+            if born.after is None:
+                return removed
+            after = born.after
+
+    async def _remove(self, bounds: Bounds, numbers: Sequence[int]) -> int:
+        """How many rows went: of these entries, and all others that are too old.
 
         It takes as much time as it waits for its turn: it keeps up with a stream at full speed.
         """
-        removed, entries, after = 0, _ENTRIES, retention.FIRST
-        while True:
+        entries, done, removed, are_others = _ENTRIES, 0, 0, True
+        while done < len(numbers) or are_others:
             asked = time.perf_counter()
-            remove = partial(retention.remove_older, horizon=horizon, entries=entries, after=after)
+            some = numbers[done : done + entries]
+            remove = partial(retention.remove_older, bounds=bounds, numbers=some, others=entries)
             seconds, gone = await self._ingest.exclusively(partial(self._removed, remove))
             removed += len(gone.entries) + gone.others
-            if gone.after is None:
-                return removed
-            after = gone.after
+            done, are_others = done + len(some), bool(gone.others)
             entries = next_piece(entries, seconds, time.perf_counter() - asked - seconds)
+        return removed
+
+    def _found(self, find: Callable[[Connection], retention.Born]) -> retention.Born:
+        """Within one turn, so that from then on older lines are refused."""
+        born = self._writer.do(find)
+        self._writer.removal.refresh()
+        self.kept.horizon = self._writer.removal.horizon
+        return born
 
     def _removed(
         self, remove: Callable[[Connection], retention.Removed]
@@ -141,20 +177,33 @@ class Housekeeping:
         gone = self._writer.do(remove)
         self._writer.forget(gone.entries)
         self.kept.removed += len(gone.entries)
-        self.kept.horizon = self._writer.removal.horizon
+        self.kept.unsettled += gone.unsettled
         return time.perf_counter() - begun, gone
 
     async def _fit(self, now: int) -> int:
         """Removes what is oldest until the rest has room enough; how many rows."""
-        removed = 0
-        while await self._do(retention.octets_used) > self.settings.max_bytes:
-            oldest = await self._do(retention.oldest) or now
-            if max(oldest, self._writer.removal.horizon) >= now:
+        removed, most = 0, self.settings.max_bytes
+        while (used := await self._do(retention.octets_used)) > most:
+            horizon, span = self._writer.removal.horizon, await self._do(retention.span)
+            if span is None or horizon > min(span.newest, now):
                 log.error("[retention] max_bytes is less than the database needs for today")
                 break
-            horizon = max(oldest, self._writer.removal.horizon) + _STEP
-            removed += await self._remove_older(min(horizon, now))
+            span = Span(span.oldest, min(span.newest, now))
+            births = await self._do(retention.births)
+            removed += await self._remove_older(
+                next_bounds(span, births, horizon, (used - most) / used)
+            )
+            await self._give_back()
+            await self._cut()
         return removed
+
+    async def _give_back(self) -> None:
+        while await self._do(partial(retention.give_back, pages=_PAGES)):
+            pass
+
+    async def _cut(self) -> None:
+        """The file becomes shorter where the log is copied into it."""
+        await self._ingest.exclusively(self._writer.cut_log)
 
     async def _remove_orphans(self, ask: Asks) -> None:
         if trio.current_time() < self._orphans_at:

@@ -134,6 +134,11 @@ def _kept(kept: Kept) -> Iterator[Metric]:
         "pda_removed_entries", "Queue entries removed for their age", value=kept.removed
     )
     yield CounterMetricFamily(
+        "pda_removed_unsettled_entries",
+        "Of them, for room: something was heard of them since",
+        value=kept.unsettled,
+    )
+    yield CounterMetricFamily(
         "pda_removed_texts", "Replies and relays that nothing referred to", value=kept.texts
     )
     yield GaugeMetricFamily(

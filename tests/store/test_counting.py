@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pda.maillog.correlate import gather
 from pda.maillog.events import Failure, Verdict
-from pda.store import queries, retention
+from pda.store import queries
 from pda.store.counting import Counting
 from pda.store.database import Connection, DatabaseError, Value
 from pda.store.tally import COUNTED, GONE, class_of, seconds_of
@@ -180,7 +180,7 @@ def test_what_is_removed_for_its_age_goes_on_being_counted(tmp_path: Path) -> No
         message(deliveries=[attempt()]) + message(later, deliveries=[attempt(queue_id=later)])
     )
     before = counted(store.connection)
-    assert len(retention.remove_older(store.connection, NOW, 10).entries) == 1
+    assert store.remove_older(NOW).removed == 1
     now = counted(store.connection)
     assert {table: [row for row in rows if row[0] != GONE] for table, rows in now.items()} == before
     with store.reading() as connection:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pda.store import addresses, pieces, queries, retention, upkeep
+from pda.store import addresses, pieces, queries, upkeep
 from pda.store.database import Connection
 from pda.store.erasure import EraseAddress, finish, search, step
 from pda.store.queries import Filter
@@ -168,6 +168,6 @@ def test_an_address_is_erased_there(merged: Store) -> None:
 
 def test_what_is_too_old_goes_out_of_it(merged: Store) -> None:
     before = count(merged.connection, "term WHERE piece < 0")
-    retention.remove_older(merged.connection, NOW, 1)
+    merged.remove_older(NOW, 1)
     assert count(merged.connection, "term WHERE piece < 0") < before == 5
     assert upkeep.check(merged.path, merged.key) == []

@@ -49,17 +49,8 @@ def count(store: Store, table: str) -> int:
 
 
 def removed(store: Store, at: int, entries: int = 30) -> int:
-    """As the service does it."""
-    total, after = 0, retention.FIRST
-    while True:
-        gone = retention.remove_older(store.connection, at, entries, after)
-        assert len(gone.entries) <= entries
-        store.writer.forget(gone.entries)
-        total += len(gone.entries)
-        if gone.after is None:
-            return total
-        assert gone.after > after or gone.others  # what stays is not looked at again
-        after = gone.after
+    """How many queue entries."""
+    return store.remove_older(at, entries).removed
 
 
 def test_what_was_not_heard_of_since_goes_with_all_that_belongs_to_it(store: Store) -> None:
@@ -71,7 +62,10 @@ def test_what_was_not_heard_of_since_goes_with_all_that_belongs_to_it(store: Sto
     found = store.connection.execute(address_blocks.FIND, (0, 1000, "@d", "@d")).fetchall()
     assert sorted(set(found)) == [(number,) for number in range(161, 201)]
     assert upkeep.check(store.path, store.key) == []
-    assert retention.oldest(store.connection) == moment("2026-03-09T09:59:59.9Z")
+    assert retention.span(store.connection) == (
+        moment("2026-03-09T09:59:59.9Z"),
+        moment("2026-03-10T09:59:59.9Z"),
+    )
 
 
 @pytest.mark.parametrize("entries", [1, 7, 20, 1000])
@@ -91,6 +85,32 @@ def test_what_is_still_tried_stays_whole(store: Store) -> None:
     store.add([late])
     assert removed(store, NINTH) == 159
     assert count(store, "attempt") == 83
+
+
+def test_what_is_still_tried_goes_when_it_is_older_than_any_is_kept_for(store: Store) -> None:
+    late = [
+        attempt("deferred", queue_id=f"4jXPlN{day:02}00000Q", at="2026-03-09T10:00:00.000000+00:00",
+                delay=str((9 - day) * 86400), to=f"s0@d{day}.example", dsn="4.2.2")
+        for day in (1, 2)
+    ]  # fmt: skip
+    store.add(late)
+    kept = store.remove_older(NINTH, latest=moment("2026-03-02T00:00:00Z"))
+    assert (kept.removed, kept.unsettled) == (159, 1)
+    assert upkeep.check(store.path, store.key) == []
+
+
+def test_births_are_evenly_chosen(store: Store) -> None:
+    days = [at // DAY for at in retention.births(store.connection)]
+    assert days == sorted(days)
+    assert len(set(days)) == 10
+    removed(store, moment("2026-04-01T00:00:00Z"))
+    assert len(retention.births(store.connection)) == 1
+
+
+def test_nothing_is_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert retention.span(store.connection) is None
+    assert retention.births(store.connection) == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -191,8 +211,10 @@ def test_what_belongs_to_no_entry_goes_by_its_own_time(store: Store) -> None:
     columns = "?" + ", 1" * 14
     times = [(at,) for at in (*range(1, 500), NINTH)]
     store.connection.executemany(f"INSERT INTO reject VALUES ({columns})", times)
-    assert retention.oldest(store.connection) == 1
-    removed(store, NINTH)  # there are more of them than of entries
+    assert retention.span(store.connection) == (1, moment("2026-03-10T09:59:59.9Z"))
+    bounds = retention.Bounds(NINTH)
+    while retention.remove_older(store.connection, bounds, [], others=30).others:
+        pass  # there are more of them than of entries
     assert store.connection.execute("SELECT at FROM reject").fetchall() == [(NINTH,)]
 
 

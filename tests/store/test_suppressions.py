@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pda.maillog.bounce.categories import CATEGORIES
-from pda.store import bounced, retention
+from pda.store import bounced
 from pda.store.edits import NotThereError
 from pda.store.suppressions import (
     Advice,
@@ -204,7 +204,7 @@ def test_allowed_until_it_bounces_again(tmp_path: Path) -> None:
 def test_what_is_too_old_is_no_evidence(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add([unknown(1, day=1)[3], unknown(2, day=5, to="bob@example.org")[3]])
-    retention.remove_older(store.connection, NOW - 7 * 86_400_000_000, 100)
+    store.remove_older(NOW - 7 * 86_400_000_000)
     assert evidence(store) == recomputed(store)
     assert listed(store) == ["bob@example.org"]
 

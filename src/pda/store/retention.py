@@ -1,8 +1,8 @@
 """What is too old to be kept goes, a little at a time between two transactions of the live stream.
 
 Owns which queue entries are too old and all that goes with them, and how free pages are given back.
-An entry goes as a whole, when the last that was heard of it lies before the horizon. Figures by the
-hour or day stay (`counting`): they name nobody.
+An entry goes as a whole, when the last that was heard of it lies before the horizon, or where it is
+older than any is kept for. Figures by the hour or day stay (`counting`): they name nobody.
 """
 
 from __future__ import annotations
@@ -19,22 +19,41 @@ from pda.store.removal import raise_horizon
 from pda.store.terms import domain_term, term
 
 _AT_A_TIME = 500
+_LOOKED_AT = 50_000
+"""Entries at a time: some ten milliseconds, out of an index."""
 _BORN_BEFORE = """
-SELECT c.id, e.born, e.id, h.name, e.queue_id, e.message_id, coalesce(e.msg_id, ''),
-    e.removed_at < ?1 AND e.expired_at < ?1
-        AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.entry_id = e.id AND a.at >= ?1)
-        AND e.id < (SELECT max(id) FROM entry)  -- whose number must not be given again
+SELECT c.id, e.born, e.id
 FROM client c CROSS JOIN entry e
     ON e.client_id = c.id AND e.born < ?1 AND e.born >= iif(c.id = ?2, ?3, -(1 << 62))
-    JOIN host h ON h.id = e.host_id
 WHERE c.id >= ?2 AND NOT (c.id = ?2 AND e.born = ?3 AND e.id <= ?4)
 ORDER BY c.id, e.born, e.id
 LIMIT ?5
 """
-_OLDEST = """
-SELECT min(at) FROM (
-    SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS at FROM client c
-    UNION ALL SELECT min(at) FROM reject)
+_TOO_OLD = """
+SELECT * FROM (
+    SELECT e.id, h.name, e.queue_id, e.message_id, coalesce(e.msg_id, ''), e.born,
+        e.removed_at >= ?1 OR e.expired_at >= ?1
+            OR EXISTS (SELECT 1 FROM attempt a WHERE a.entry_id = e.id AND a.at >= ?1) AS heard
+    FROM entry e JOIN host h ON h.id = e.host_id
+    WHERE e.id IN ({}) AND e.id < (SELECT max(id) FROM entry))
+WHERE NOT heard OR born < ?2
+"""  # without the last one, whose number must not be given again
+_SPAN = """
+SELECT min(oldest), max(newest) FROM (
+    SELECT (SELECT min(e.born) FROM entry e WHERE e.client_id = c.id) AS oldest,
+        (SELECT max(e.born) FROM entry e WHERE e.client_id = c.id) AS newest
+    FROM client c
+    UNION ALL SELECT (SELECT min(at) FROM reject), (SELECT max(at) FROM reject))
+"""
+_SAMPLES = 200
+_BIRTHS = f"""
+WITH RECURSIVE
+    span (low, high) AS (SELECT (SELECT min(id) FROM entry), (SELECT max(id) FROM entry)),
+    place (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM place WHERE number < {_SAMPLES})
+SELECT DISTINCT (
+    SELECT e.born FROM entry e WHERE e.id >= low + (high - low) * number / {_SAMPLES}
+    ORDER BY e.id LIMIT 1)
+FROM span CROSS JOIN place WHERE low IS NOT NULL ORDER BY 1
 """
 TIMED = {"reject": ("at", "at, digest"), "withdrawn": ("born", "change")}
 """Tables of what belongs to no queue entry: the column that says when it was, and the key."""
@@ -45,14 +64,39 @@ Place: TypeAlias = tuple[int, int, int]
 FIRST: Place = (0, -(1 << 62), 0)
 
 
+class Bounds(NamedTuple):
+    """What is too old, µs since the epoch."""
+
+    horizon: int
+    """Nothing was heard since: entries born before, of which that is so, go."""
+    latest: int = -(1 << 62)
+    """Entries born before go, whatever was heard of them since: they may be in the queue still."""
+
+
+class Span(NamedTuple):
+    """Of what is stored: when the oldest and the newest of it began, µs since the epoch."""
+
+    oldest: int
+    newest: int
+
+
+class Born(NamedTuple):
+    """Queue entries that were born before a horizon, some of them."""
+
+    numbers: list[int]
+    """In the order of their rows: neighbours stand in the same pages."""
+    after: Place | None
+    """Where to go on looking; None at the end."""
+
+
 class Removed(NamedTuple):
     """What a step of the removal took away."""
 
     entries: list[EntryKey]
+    unsettled: int
+    """How many of them something was heard of since the horizon."""
     others: int
     """Rows of what belongs to no queue entry."""
-    after: Place | None
-    """Where to go on; None at the end."""
 
 
 class Orphans(NamedTuple):
@@ -68,32 +112,48 @@ def octets_used(connection: Connection) -> int:
     return pages * _pragma(connection, "page_size")
 
 
-def oldest(connection: Connection) -> int | None:
-    """When the oldest queue entry was born, or something refused, whichever is older."""
-    row = connection.execute(_OLDEST).fetchone()
-    return None if row is None or row[0] is None else number_of(row[0])
+def span(connection: Connection) -> Span | None:
+    """Of queue entries and of what was refused; None where there is neither."""
+    oldest, newest = connection.execute(_SPAN).fetchall()[0]
+    return None if oldest is None else Span(number_of(oldest), number_of(newest))
 
 
-def remove_older(
-    connection: Connection, horizon: int, entries: int, after: Place = FIRST
-) -> Removed:
-    """Removes, of so many entries that were born before, those of which nothing was heard since.
+def births(connection: Connection) -> list[int]:
+    """When some of the queue entries were born, evenly chosen of all; the oldest first."""
+    return [number_of(born) for (born,) in connection.execute(_BIRTHS).fetchall()]
 
-    And so many other rows of each kind. Lines before the horizon are refused from then on. A
-    transaction of its own. What stays is looked at once, not with each step: there may be a lot.
+
+def find_older(
+    connection: Connection, horizon: int, after: Place = FIRST, most: int = _LOOKED_AT
+) -> Born:
+    """The next entries that were born before, whatever was heard of them since.
+
+    Lines before the horizon are refused from then on. A transaction of its own.
     """
     with transaction(connection):
         raise_horizon(connection, horizon)
-        found = connection.execute(_BORN_BEFORE, (horizon, *after, entries)).fetchall()
-        rows = [row[2:-1] for row in found if row[-1]]
+        rows = connection.execute(_BORN_BEFORE, (horizon, *after, most)).fetchall()
+    places = [(number_of(client), number_of(born), number_of(one)) for client, born, one in rows]
+    numbers = sorted(number for _, _, number in places)
+    return Born(numbers, places[-1] if len(places) == most else None)
+
+
+def remove_older(
+    connection: Connection, bounds: Bounds, numbers: Sequence[int], others: int
+) -> Removed:
+    """Removes those of these entries that are too old, and up to so many other rows of each kind.
+
+    A transaction of its own.
+    """
+    named = ",".join(map(str, numbers))
+    with transaction(connection):
+        found = connection.execute(_TOO_OLD.format(named), bounds).fetchall()
+        rows = [row[:5] for row in found]
         Counting(connection).leave([number_of(row[0]) for row in rows])
         _remove(connection, rows)
-        others = _remove_timed(connection, horizon, entries)
-    if found:
-        client_id, born, number = map(number_of, found[-1][:3])
-        after = client_id, born, number
-    gone = [(str(host), str(queue_id)) for _, host, queue_id, *_ in rows]
-    return Removed(gone, others, after if others or len(found) == entries else None)
+        gone = _remove_timed(connection, bounds.horizon, others)
+    keys = [(str(host), str(queue_id)) for _, host, queue_id, *_ in rows]
+    return Removed(keys, sum(bool(row[-1]) for row in found), gone)
 
 
 def _remove(connection: Connection, rows: Sequence[Row]) -> None:
