@@ -30,6 +30,7 @@ ALLOWED = {
         "pda.slow",
     ),
     "pda.receive": ("pda.receive", "pda.maillog.framing", "pda.maillog.relp", "pda.tls"),
+    "pda.journal": ("pda.journal", "pda.receive", "pda.store.database"),
     "pda.tls": (),
     "pda.backfill": ("pda.backfill",),
     "pda.config": ("pda.config",),

@@ -56,6 +56,7 @@ def every_metric(folder: Path) -> set[str]:
     """The names of all metrics, as Prometheus has them."""
     from pda.housekeeping import Kept
     from pda.ingest import Ingest
+    from pda.journal import JournalState
     from pda.maillog.pipeline import Pipeline
     from pda.receive import Counters
 
@@ -67,7 +68,7 @@ def every_metric(folder: Path) -> set[str]:
     named = {name.replace("-", " "): size for name, size in sizes.items()}
     rules = RunningService().rules_status()
     listeners = {"tcp://127.0.0.1:1": Counters()}
-    text = Metrics(listeners, ingest, named, rules, Kept()).text().decode()
+    text = Metrics(listeners, ingest, named, rules, Kept(), JournalState()).text().decode()
     return {one.removesuffix("_created") for one in re.findall(r"^(pda_\w+)", text, re.MULTILINE)}
 
 

@@ -23,6 +23,7 @@ from pda.apart import Task
 from pda.backfill import LogFile, open_log
 from pda.importing import Importer
 from pda.ingest import Ingest
+from pda.journal import Journal
 from pda.maillog.pipeline import Hosts, Pipeline
 from pda.prospects import ImportState
 from pda.reading import Wanted
@@ -31,6 +32,7 @@ from pda.rooms import open_rooms
 from pda.service import Service
 from pda.store import queries
 from pda.store.database import Connection, forget_pages, open_writer
+from pda.store.journal import secret
 from pda.store.queries import AttemptRow, Filter
 from pda.times import rfc3339
 from tests.support import NOW, RULES, RULES_XML, Store, attempt, message
@@ -351,6 +353,32 @@ async def test_who_sent_is_never_told_of_what_was_given_up(
         await send.send(replace(lines(b"nothing"), stored=partial(told.append, "second")))
     assert ingest.writer_state.lost_events == 200
     assert told == []
+
+
+async def test_what_a_journal_kept_is_there_though_it_was_given_up(
+    ingest: Ingest, store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    told: list[str] = []
+    refuse(store.connection)
+    journal = Journal(store.path, secret(store.connection))
+    async with (
+        running(ingest) as send,
+        trio.open_nursery() as nursery,
+        journal.start(nursery, send.clone()) as keep,
+    ):
+        await keep.send(replace(lines(*large(200)), stored=partial(told.append, "kept")))
+        await refused(ingest)
+    journal.close()
+    assert (told, ingest.writer_state.lost_events, attempts(store)) == (["kept"], 200, [])
+    store.close()
+    store = Store(store.path.parent)
+    again = Ingest(Pipeline(RULES), store.writer, config.zone)
+    after = Journal(store.path, secret(store.connection))
+    async with running(again) as send, trio.open_nursery() as nursery:
+        await after.start(nursery, send.clone()).aclose()
+    assert (len(attempts(store)), after.state.waiting) == (200, 0)
+    store.close()
+    assert not list(store.path.parent.glob("*.journal.*"))
 
 
 async def test_a_stop_while_the_disk_refuses_is_bounded(

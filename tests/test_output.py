@@ -157,6 +157,7 @@ STATUS = {
     "listeners": [{"protocol": "udp", "address": "[::1]:5514",
                    "counters": {"lines": 7, "kernel_drops": 2, "refused_senders": 3}}],
     "lines": {"events": 5, "ignored": 2}, "fates": {"new": 4, "known": 1, "lost": 0, "ignored": 2},
+    "journal": {"waiting": 3, "read_again": 2, "damaged": 1},
     "lost_before": {"mx1": 9}, "sizes": {"open entries": 4},
     "rules": {"rules": 87, "source": "my.xml", "loaded_at": NOW, "refused": "", "refused_at": 0,
               "judged_at": NOW, "entries": 9, "entries_left": 0, "changed": 3},
@@ -170,6 +171,7 @@ def test_status(capfd: pytest.CaptureFixture[str]) -> None:
         "pda 1.2, running since 2026-03-10T12:00:00Z\nlast line: none yet\n"
         "PROBLEM: the disk is full\nudp [::1]:5514: 7 lines, 5 dropped or refused\n"
         "lines: 5 events, 2 ignored\neach line once: 4 new, 1 known, 2 ignored\n"
+        "journal: 3 lines wait, 2 were read again, 1 places cannot be read\n"
         "LOST before they were sent: 9 lines of mx1\n"
         "rules: 87 from my.xml, in force since 2026-03-10T12:00:00Z\n"
         "history: judged by them, 3 verdicts changed\nsizes: open entries 4\n"

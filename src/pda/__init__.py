@@ -19,6 +19,9 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     prospects.py          what is done with a file; how its import goes
     importing.py          parts → work
     catchup.py            the configured logs, imported by the service itself
+    journal/              what is acknowledged: durable first, then on its way
+      keeping.py            when a sender is told; what is read again after a crash
+      segments.py sealing.py   its files; what stands in them, encrypted
       ~
     ingest.py             the two hops inside; what happens when the disk refuses
       maillog/pipeline.py   the whole way of a line on one page:
@@ -51,6 +54,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       wal.py                its write-ahead log
       queries/ verdicts.py   one function per question: filters, pages, lists, stories, statistics
       imports.py            which log files were read, and how far
+      journal.py            the secret of the journal
       edits.py audit.py     what somebody asks to be changed, and the account of it
       accounts.py sessions.py  users and tokens; browsers in which somebody has logged in
       removal.py retention.py erasure.py  what is too old, who was erased; what is refused for it
@@ -123,6 +127,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
 
 Imports go downhill (tests/test_architecture.py): `maillog` imports only `maillog` and does no I/O,
 `store` only `maillog.events`, `web` only `store`, `maillog.events`, `times` and `texts`, `receive`
-only `maillog.framing`, `maillog.relp` and `tls`, `control` only `orders`, `orders` only `store`,
-`backfill`, `times`, `texts` and `config` nothing of ours; `service`, `rooms` and `cli` see all.
+only `maillog.framing`, `maillog.relp` and `tls`, `journal` only `receive` and `store.database`,
+`control` only `orders`, `orders` only `store`, `backfill`, `times`, `texts` and `config` nothing of
+ours; `service`, `rooms` and `cli` see all.
 """

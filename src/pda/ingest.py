@@ -73,6 +73,8 @@ class Work(msgspec.Struct):
     """Set when they are committed."""
     stored: Sequence[Callable[[], None]] = ()
     """Called in their order once they are committed, and never if they could not be."""
+    awaited: bool = False
+    """Whether senders wait for that."""
     events: int = -1
     """How many events were told; counted where nobody has done so."""
 
@@ -91,6 +93,7 @@ class Pending(msgspec.Struct):
     """Of the works, those that are."""
     done: list[trio.Event] = []
     stored: list[Callable[[], None]] = []
+    awaited: bool = False
 
     def add(self, work: Work, batch: Batch) -> None:
         """A batch that a work came to."""
@@ -101,6 +104,7 @@ class Pending(msgspec.Struct):
         if work.done is not None:
             self.done.append(work.done)
         self.stored += work.stored
+        self.awaited |= work.awaited
 
 
 class WriterState(msgspec.Struct):
@@ -167,10 +171,13 @@ class Ingest:
                 # Also what told nothing is acknowledged in its order, after what did.
                 stored = [batch.stored for batch in batches if batch.stored is not None]
                 if told or stored:
-                    work = Work(told, rules, live=True, stored=stored)
+                    awaited = any(batch.stored and not batch.kept for batch in batches)
+                    work = Work(told, rules, live=True, stored=stored, awaited=awaited)
                     self._live_waiting += 1
                     self._waiting += work.events
-                    self._unstored.append(first.received_at)
+                    # What a journal kept may have come before a crash: it is late from now on.
+                    now = time.time_ns() // 1000
+                    self._unstored.append(now if first.kept else first.received_at)
                     await send.send(work)
 
     async def write(self) -> None:
@@ -294,7 +301,7 @@ class Ingest:
         pending = self._pending
         if pending.done or pending.events + pending.refused >= _MOST_EVENTS:
             return True
-        if pending.stored and pending.events >= _WORTH_A_COMMIT:
+        if pending.awaited and pending.events >= _WORTH_A_COMMIT:
             return True
         return bool(pending.live) and not self._live_waiting
 

@@ -75,15 +75,20 @@ class Listening:
         self,
         nursery: trio.Nursery,
         send: trio.MemorySendChannel[receive.Lines],
+        keep: trio.MemorySendChannel[receive.Lines],
         stop: trio.Event,
     ) -> None:
-        """Listens until `stop`, then closes its part of the channel. Raises `ConfigError`."""
-        async with send:
+        """Listens until `stop`, then closes its part of the channels. Raises `ConfigError`.
+
+        What is acknowledged goes to `keep`, all else to `send`.
+        """
+        async with send, keep:
             for settings in self._settings.listeners():
                 counters = receive.Counters()
                 try:
                     listener = listener_of(settings)
-                    serve = partial(receive.serve, listener, send.clone(), counters, stop)
+                    channel = keep if listener.protocol in receive.ACKNOWLEDGED else send
+                    serve = partial(receive.serve, listener, channel.clone(), counters, stop)
                     host, port = await nursery.start(serve)
                 except (OSError, TlsError) as error:
                     why = error.strerror if isinstance(error, OSError) else error

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from pda.housekeeping import Kept
 from pda.ingest import Ingest
+from pda.journal import JournalState
 from pda.receive import Counters
 from pda.web.ports import RulesStatus
 
@@ -32,12 +33,14 @@ class Metrics(Collector):
         sizes: Mapping[str, int],
         rules: RulesStatus | None = None,
         kept: Kept | None = None,
+        journal: JournalState | None = None,
     ) -> None:
         self._listeners = listeners
         self._ingest = ingest
         self._sizes = sizes
         self._rules = rules
         self._kept = kept
+        self._journal = journal
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
@@ -69,6 +72,8 @@ class Metrics(Collector):
         yield from _sizes(self._sizes)
         if self._kept is not None:
             yield from _kept(self._kept)
+        if self._journal is not None:
+            yield from _journal(self._journal)
         if self._rules is not None:
             yield from _rules(self._rules)
 
@@ -143,6 +148,19 @@ def _kept(kept: Kept) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "pda_horizon_at", "Older lines are refused, us since the epoch; 0: none", value=kept.horizon
+    )
+
+
+def _journal(state: JournalState) -> Iterator[Metric]:
+    for name, text, value in (
+        ("pda_journal_kept", "Lines acknowledged since they were in the journal", state.kept),
+        ("pda_journal_read_again", "Lines that a killed process left there", state.read_again),
+        ("pda_journal_damaged", "Places and files that could not be read", state.damaged),
+        ("pda_journal_failures", "Writes that the disk refused", state.failures),
+    ):
+        yield CounterMetricFamily(name, text, value=value)
+    yield GaugeMetricFamily(
+        "pda_journal_waiting", "Lines of it that are not in the database yet", value=state.waiting
     )
 
 

@@ -175,6 +175,11 @@ def status(values: Mapping[str, Any]) -> None:
     click.echo("lines: " + ", ".join(f"{n} {name}" for name, n in values["lines"].items()))
     fates = ", ".join(f"{n} {name}" for name, n in values["fates"].items() if n)
     click.echo(f"each line once: {fates or 'none yet'}")
+    journal = values["journal"]
+    click.echo(
+        f"journal: {journal['waiting']} lines wait, {journal['read_again']} were read again,"
+        f" {journal['damaged']} places cannot be read"
+    )
     for host, lines in values["lost_before"].items():
         click.echo(f"LOST before they were sent: {lines} lines of {plain(host)}")
     _rules(values["rules"])

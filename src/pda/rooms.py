@@ -23,6 +23,7 @@ from pda.checkpoints import Checkpoints
 from pda.housekeeping import Housekeeping
 from pda.importing import Importer
 from pda.ingest import Ingest
+from pda.journal import Journal
 from pda.maillog import postfix
 from pda.maillog.correlate import Correlator
 from pda.maillog.pipeline import Pipeline
@@ -31,6 +32,7 @@ from pda.rulebook import RuleBook
 from pda.store.audit import Author
 from pda.store.database import DatabaseError, StoreError, WriteLock, find_key, open_writer
 from pda.store.edits import Edit, NotThereError, T
+from pda.store.journal import secret
 from pda.store.upkeep import finish_change_of_key
 from pda.store.writer import Writer
 
@@ -51,6 +53,7 @@ class Rooms:
         self.rulebook = RuleBook(settings.rules, settings.rules_copy)
         self.pipeline = Pipeline(self.rulebook.rules, self._task().hosts)
         self.ingest = Ingest(self.pipeline, self.writer, config.zone, settings.writer.batch_lines)
+        self.journal = Journal(settings.database, self.writer.do(secret))
         self.checkpoints = Checkpoints(self.ingest, self.writer, settings.database)
         self.housekeeping = Housekeeping(self.ingest, self.writer, settings.retention)
         self.importer = Importer(self.ingest, self.writer.find_imports, config.zone, self._task)
@@ -115,6 +118,7 @@ def open_rooms(settings: config.Settings) -> Iterator[Rooms]:
         try:
             yield rooms
         finally:
+            rooms.journal.close()
             rooms.writer.close()
     finally:
         lock.release()

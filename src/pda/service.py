@@ -196,8 +196,8 @@ class Service:
         sizes = {name.replace("-", " "): size for name, size in self.sizes().items()}
         sizes["alerts open"] = self._alerts.open if self._alerts is not None else 0
         counters, ingest = self._listening.counters, self._rooms.ingest
-        kept = self._rooms.housekeeping.kept
-        return Metrics(counters, ingest, sizes, self.rules_status(), kept).text()
+        kept, journal = self._rooms.housekeeping.kept, self._rooms.journal.state
+        return Metrics(counters, ingest, sizes, self.rules_status(), kept, journal).text()
 
     def stop(self, *, restart: bool) -> None:
         """Begins the graceful stop."""
@@ -320,6 +320,7 @@ class Service:
             nursery.cancel_scope.cancel()
         readers.close()
         if lost := rooms.ingest.writer_state.lost_events:
+            # Those of RELP are still in the journal or with their senders.
             log.error("stopped with %d events lost: the database refused them", lost)
             return 1
         rooms.end()
@@ -329,7 +330,8 @@ class Service:
         """A full channel slows TCP senders down; it closes when the last listener has stopped."""
         send, lines = trio.open_memory_channel[receive.Lines](_QUEUED_READS)
         nursery.start_soon(self._rooms.ingest.read, lines)
-        await self._listening.start(nursery, send, self._stop)
+        keep = self._rooms.journal.start(nursery, send.clone())
+        await self._listening.start(nursery, send, keep, self._stop)
 
     def _application(self, readers: Readers) -> QuartTrio:
         web = web_settings(self._rooms.settings)
@@ -460,6 +462,7 @@ class Service:
             "fates": self._rooms.ingest.fates(),
             "lost_before": self._rooms.pipeline.tally.lost_before,
             "unknown_shapes": self._rooms.pipeline.tally.shapes,
+            "journal": self._rooms.journal.state,
             "sizes": self.sizes(),
             "rules": self.rules_status(),
             "imports": self._rooms.importer.states,

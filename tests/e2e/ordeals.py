@@ -194,6 +194,8 @@ class Full:
     """HTTP status."""
     acknowledged: int
     stored: int
+    kept: int
+    """In the journal, and not stored yet."""
 
 
 async def on_a_full_disk(folder: Path, disk: Path, count: int) -> tuple[Full, Outcome]:
@@ -207,7 +209,8 @@ async def on_a_full_disk(folder: Path, disk: Path, count: int) -> tuple[Full, Ou
         (listener,) = seen["listeners"]
         rows, _ = await in_thread(partial(stored, disk))
         healthz = await in_thread(partial(_http_status, seen["http"][0] + "/healthz"))
-        full = Full(seen["problem"], healthz, listener["counters"]["acknowledged"], rows)
+        acknowledged, kept = listener["counters"]["acknowledged"], seen["journal"]["waiting"]
+        full = Full(seen["problem"], healthz, acknowledged, rows, kept)
         await trio.run_process(["mount", "-o", "remount,size=512m", str(disk)])
         found = await all_stored(disk, count)
         assert not (await in_thread(service_status))["problem"]

@@ -65,7 +65,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     free_share: float = 1.0
     """Of the disk that holds the database."""
     unacknowledged_s: float = 0.0
-    """How long the oldest line that is neither stored nor acknowledged has waited."""
+    """How long the oldest line that is not stored has waited."""
     faults: dict[str, str] = {}
     """What was logged as an error since the last reading, by where."""
 

@@ -34,8 +34,7 @@ _ADVICE: dict[Kind, str] = {
     " lines, and rsyslog's queues fill.",
     "database": "pda accepts nothing until it can write again, and rsyslog's queues fill. Look at"
     " the disk; pda status says how it goes.",
-    "unacknowledged": "Lines arrive and are neither stored nor acknowledged: look at the disk and"
-    " pda status.",
+    "unacknowledged": "Lines arrive and are not stored: look at the disk and pda status.",
     "rules": "The rules that were in force stay. Correct the list (pda rules check FILE), then"
     " pda rules reload.",
     "fault": "This is an error of pda itself; its log has the whole story.",

@@ -22,6 +22,8 @@ __all__ = ["RelpError", "RelpServer"]
 
 # TXNR SP COMMAND SP DATALEN, then SP DATA LF, or only LF where there is no data.
 _HEADER = re.compile(rb"([0-9]{1,9}) ([a-zA-Z]{1,32}) ([0-9]{1,9})([ \n])")
+# A message, which most of a stream are; its end is looked at apart.
+_MESSAGE = re.compile(rb"([0-9]{1,9}) syslog ([0-9]{1,9}) ")
 _BEGINNING = re.compile(rb"(?:[0-9]{1,9}(?: (?:[a-zA-Z]{1,32}(?: (?:[0-9]{1,9})?)?)?)?)?")
 _LF = 0x0A
 _WRONG_END = "a RELP frame that does not end where it says"
@@ -88,10 +90,11 @@ class RelpServer:
         """What is to be sent now; ask again until there is nothing more."""
         answers = [self._outgoing]
         self._outgoing = b""
-        for _ in range(min(self._stored, _ANSWERS)):
-            self._answered = _next(self._answered)
-            answers.append(b"%d rsp 6 200 OK\n" % self._answered)
-        self._stored -= len(answers) - 1
+        first, count = self._answered, min(self._stored, _ANSWERS)
+        numbers = [_next(number) for number in range(first, first + count)]
+        answers += [b"%d rsp 6 200 OK\n" % number for number in numbers]
+        self._answered = numbers[-1] if numbers else first
+        self._stored -= count
         if self._closed_by and not self.unanswered and not self.ended:
             self.ended = True
             answers.append(b"%d rsp 0\n0 serverclose 0\n" % self._closed_by)
@@ -99,9 +102,29 @@ class RelpServer:
 
     def _take(self, buffer: bytes, messages: list[bytes]) -> int:
         """Takes the frames that are whole; where the first other one begins."""
-        position = 0
+        position = self._take_messages(buffer, messages)
         while (end := self._step(buffer, position, messages)) > position:
             position = end
+        return position
+
+    def _take_messages(self, buffer: bytes, messages: list[bytes]) -> int:
+        """Takes as many whole messages as there are in a row; whatever else, `_step` judges."""
+        position, size = 0, len(buffer)
+        if not self._open or self._closed_by or self._skip:
+            return position
+        number, match, append = self._number, _MESSAGE.match, messages.append
+        while header := match(buffer, position):
+            start = header.end()
+            end = start + int(header[2])
+            expected = number % _LAST_NUMBER + 1
+            if (
+                end >= size or buffer[end] != _LF
+                or end - start > self.limit or int(header[1]) != expected
+            ):  # fmt: skip
+                break
+            append(buffer[start:end])
+            position, number = end + 1, expected
+        self._number = number
         return position
 
     def _step(self, buffer: bytes, position: int, messages: list[bytes]) -> int:

@@ -22,6 +22,7 @@ import trio
 
 from pda.receive.edge import Edge
 from pda.receive.listener import (
+    ACKNOWLEDGED,
     WITH_TLS,
     Address,
     Counters,
@@ -33,7 +34,11 @@ from pda.receive.listener import (
 from pda.receive.stream import serve_streams
 from pda.receive.udp import serve_udp
 
-__all__ = ["WITH_TLS", "Address", "Counters", "Lines", "Listener", "Network", "Protocol", "serve"]
+__all__ = [
+    "ACKNOWLEDGED", "WITH_TLS",
+    "Address", "Counters", "Lines", "Listener", "Network", "Protocol",
+    "serve",
+]  # fmt: skip
 
 
 async def serve(

@@ -19,6 +19,8 @@ Address: TypeAlias = tuple[str, int]
 Protocol: TypeAlias = Literal["udp", "tcp", "tls", "relp", "relps"]
 WITH_TLS = frozenset(["tls", "relps"])
 """Syslog over TLS (RFC 5425), and RELP over TLS from its first octet on."""
+ACKNOWLEDGED = frozenset(["relp", "relps"])
+"""Those whose senders wait until their lines are durable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Lines:
     """The only line was cut by the end of its stream: to be taken only if it is complete."""
     stored: Callable[[], None] | None = None
     """To be called once all of them are durable, in the order of their reading; never if not."""
+    kept: bool = False
+    """They are durable elsewhere: `stored` is to be called too, but no sender waits for it."""
 
 
 @dataclass(slots=True)

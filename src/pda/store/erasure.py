@@ -27,7 +27,12 @@ from pda.store.terms import Kind, term
 
 _OF_ENTRIES = {"entry": "id", "attempt": "entry_id", "outcome": "entry_id"}
 """Tables that are walked over by queue entry; all others are searched whole."""
-_OWN = frozenset(["erased", "erasure_secret", "term", "address_block", "import", "sqlite_sequence"])
+_OWN = frozenset(
+    [
+        "erased", "erasure_secret", "journal_secret",
+        "term", "address_block", "import", "sqlite_sequence",
+    ]
+)  # fmt: skip
 
 
 class Erasure(msgspec.Struct, frozen=True):

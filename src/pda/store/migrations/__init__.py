@@ -15,6 +15,7 @@ from pda.store.migrations import (
     counts,
     feed,
     first,
+    journal,
     late,
     outgoing,
     pieces,
@@ -43,4 +44,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     late.migrate,
     address_blocks.migrate,
     pieces.migrate,
+    journal.migrate,
 ]
