@@ -22,14 +22,15 @@ from pda.config import ConfigError
 from pda.config.settings import Settings
 from pda.maillog import bounce, postfix
 from pda.maillog.clients import ClientRules
-from pda.maillog.correlate import Correlator, gather, work_out
+from pda.maillog.correlate import Correlator, gather
 from pda.maillog.events import Failure
 from pda.maillog.framing import FrameDecoder, FramingError
 from pda.maillog.pipeline import Pipeline
 from pda.maillog.pseudonyms import Pseudonyms
 from pda.maillog.relp import RelpServer
 from pda.maillog.syslog import HeaderReader
-from pda.store.terms import terms_of
+from pda.maillog.wholes import whole, worked_out
+from pda.store.sheets import Sheets
 from pda.times import moment
 from pda.web.access_api import AuditQuery
 from pda.web.errors import Invalid
@@ -94,7 +95,9 @@ def lines(data: bytes) -> None:
     correlator = Correlator(ClientRules())
     correlator.add(told, {})
     assert not correlator.add(told, {})  # known already
-    work_out(told, ClientRules(), terms_of)
+    lives, _ = worked_out(told, ClientRules())
+    if lives:
+        Sheets().of(lives, [*map(whole, lives)])
     erased = ANN.told(told)
     assert ANN.told(erased) == erased
 

@@ -1,7 +1,8 @@
 """Reading a large file in a process of its own: work for the other core.
 
 Owns both ends: the job that goes to the process, and the frames with parts that come back. What a
-part says is worked out there, as far as that can be done without knowing what is stored.
+part says is worked out there, as far as that can be done without knowing what is stored: of most
+queue entries up to their rows.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from pda import backfill, config, shipped
 from pda.backfill import BackfillError, LogFile, is_plain
 from pda.bindings import client_rules
 from pda.maillog import bounce
-from pda.maillog.correlate import work_out
 from pda.maillog.pipeline import Hosts, Pipeline, Tally
+from pda.maillog.wholes import whole, worked_out
 from pda.reading import FileReader, Part, Wanted
 from pda.store.imports import Import
-from pda.store.terms import terms_of
+from pda.store.sheets import Sheets
 from pda.tuning import tune
 
 WORTH_A_PROCESS = 4 * 1024 * 1024
@@ -39,8 +40,10 @@ _PACKED = 8
 """How many octets of a log one of an archive stands for, or more."""
 _LENGTH = struct.Struct(">I")
 _T = TypeVar("_T")
-_AHEAD = 16
-"""Parts, of a few hundred KiB, that are made before somebody asks for them."""
+_MEGABYTES = 2
+"""Of a log, in a part: the larger, the more queue entries are whole in it."""
+_AHEAD = 8
+"""Parts, of a megabyte or two, that are made before somebody asks for them."""
 _PIPE = 1024 * 1024
 """Octets: as much of the next part may be ready."""
 
@@ -275,16 +278,18 @@ def _frames(job: Job) -> Iterator[bytes]:
 
 
 def _parts(job: Job) -> Iterator[Frame]:
-    task, clients = job.task, client_rules(job.task.clients)
+    task, clients, sheets = job.task, client_rules(job.task.clients), Sheets()
     pipeline = Pipeline(_rules(task.rules), task.hosts)
     file = LogFile(job.name, job.descriptor)
     zone = config.zone(job.wanted.zone)
     reader = FileReader(pipeline, file, job.wanted, zone, job.head, job.known)
     error = ""
     try:
-        for chunk in reader.chunks():
+        for chunk in reader.chunks(_MEGABYTES):
             part = reader.parse(chunk)
-            work_out(part.told, clients, terms_of)
+            lives, part.told = worked_out(part.told, clients)
+            if lives:
+                part.sheet = sheets.of(lives, [*map(whole, lives)])
             tally, pipeline.tally = pipeline.tally, Tally()
             yield Frame(tally, part)
     except BackfillError as problem:

@@ -140,7 +140,15 @@ class Importer:
         # Where a stream is silent, nothing of it waits for more.
         done = trio.Event() if not part.lines else None
         inserted, events = run.state.count, part.events
-        work = Work(part.told, rules, False, part.checkpoint, inserted, done, events=events)
+        work = Work(
+            part.told,
+            rules,
+            imported=part.checkpoint,
+            inserted=inserted,
+            done=done,
+            events=events,
+            sheet=part.sheet,
+        )
         await run.submit(work)
         run.tell()
 

@@ -35,7 +35,8 @@ from pda.slow import slow
 from pda.store.batch import Batch
 from pda.store.database import DatabaseError
 from pda.store.imports import Import
-from pda.store.writer import Begun, Stored, Writer
+from pda.store.sheets import Sheet
+from pda.store.writer import Begun, Found, Writer
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -78,9 +79,18 @@ class Work(msgspec.Struct):
     events: int = -1
     """How many events were told; counted where nobody has done so."""
 
+    sheet: Sheet | None = None
+    """What else is to be stored: rows that were made already."""
+
     def __post_init__(self) -> None:
         if self.events < 0:
             self.events = count(self.told)
+
+    def unmake(self) -> None:
+        """Tells what is on the sheet with all the rest: something has to be done to it."""
+        if self.sheet is not None:
+            self.told += [one.told() for one in self.sheet.wholes]
+            self.sheet = None
 
 
 class Pending(msgspec.Struct):
@@ -222,10 +232,13 @@ class Ingest:
     async def _insert(self, work: Work, beside: trio.Nursery) -> None:
         rules, waited = self.pipeline.rules, work.events
         if work.rules is not rules:  # new ones came into force while this was read, or waited
+            work.unmake()
             await self.compute(partial(rejudge_told, classify=rules.classify), work.told)
         removal = self._writer.removal
         refused = removal.refused, removal.refused_attempts
         if removal.is_needed:
+            if work.sheet is not None and not removal.takes(work.sheet):
+                work.unmake()
             work.told = await self.compute(removal.admit, work.told)
         batch = await self._written(work, beside)
         batch.refused = removal.refused - refused[0]
@@ -242,6 +255,7 @@ class Ingest:
             begun = await self._begun(work, beside)
             return await self._tried(partial(self._complete, work), begun)
         except _GivenUp:
+            work.unmake()
             self.writer_state.lost_events += count(work.told)
             return Batch()
 
@@ -250,22 +264,22 @@ class Ingest:
         try:
             await self._committed.wait()
             is_due = self._is_due()
-            stored = await self._tried(partial(self._look_up, is_due=is_due), work.told)
+            found = await self._tried(partial(self._look_up, is_due=is_due), work)
             if is_due:
                 self._commit_beside(beside)
-            begun = await self.compute(partial(self._writer.begin, work.told), stored)
+            begun = await self.compute(self._writer.begin, found)
             await self._committed.wait()
             return begun
         finally:
             if not work.live:  # while this is inserted, the next one may come
                 self._room.release()
 
-    def _look_up(self, told: list[Told], is_due: bool) -> Stored:
+    def _look_up(self, work: Work, is_due: bool) -> Found:
         """What is stored; then, where a commit is due, all is written that it needs."""
-        stored = self._writer.look_up(told)
+        found = self._writer.look_up(work.told, work.sheet)
         if is_due:
             self._writer.finish(*self._pending.batches)
-        return stored
+        return found
 
     def _complete(self, work: Work, begun: Begun) -> Batch:
         batch = self._writer.complete(begun)

@@ -18,11 +18,12 @@ import msgspec
 from pda import backfill
 from pda.backfill import BackfillError, Chunk, LogFile, Mark
 from pda.maillog.correlate import gather
-from pda.maillog.events import Attempt, Event, Refusal, Told, refused_told
+from pda.maillog.events import Event, Refusal, Told, refused_told
 from pda.maillog.pipeline import Pipeline, Source
 from pda.maillog.syslog import HeaderReader
 from pda.maillog.years import Years, first_moment, lacks_years, moment_reader
 from pda.store.imports import Import
+from pda.store.sheets import Sheet
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Part(msgspec.Struct):
     stored: int
     """How far the file as stored was read."""
     checkpoint: Import | None = None
+    sheet: Sheet | None = None
+    """What of it was worked out already, and is not in `told`."""
 
 
 class FileReader:
@@ -89,11 +92,11 @@ class FileReader:
         self._lines = 0
         self._is_log = self._left_out = self._beyond = False
 
-    def chunks(self) -> Iterator[Chunk]:
-        """What is to be parsed, in this order. Raises `BackfillError`."""
+    def chunks(self, megabytes: int = 1) -> Iterator[Chunk]:
+        """What is to be parsed, in this order, some megabytes each. Raises `BackfillError`."""
         known = self._known
         start = Mark(known.position, known.tail) if known else Mark()
-        for chunk in backfill.chunks(self._file, start):
+        for chunk in backfill.chunks(self._file, start, megabytes):
             if self._source is None:
                 self._begin(chunk)
             yield chunk
@@ -136,8 +139,9 @@ class FileReader:
         whole = len(lines) - (tally.incomplete - incomplete)
         self._lines += whole
         self._is_log |= tally.headerless - headerless < whole
-        attempts = sum(isinstance(event.said, Attempt) for event in events)
-        told, said = [*gather(events), *refused_told(self._refused(source))], len(events)
+        told, said = gather(events), len(events)
+        attempts = sum(len(one.attempts) for one in told)
+        told += refused_told(self._refused(source))
         part = Part(told, len(lines), said, attempts, tally.unknown - unknown, chunk.stored)
         self._advance(chunk, part)
         return part

@@ -76,8 +76,10 @@ def read_lines(file: LogFile) -> Iterator[list[bytes]]:
     return (chunk.lines for chunk in chunks(file) if chunk.lines)
 
 
-def chunks(file: LogFile, start: Mark = Mark()) -> Iterator[Chunk]:
+def chunks(file: LogFile, start: Mark = Mark(), pieces_each: int = 1) -> Iterator[Chunk]:
     """The lines behind a mark; from the beginning where that mark is not in this file.
+
+    Each chunk is of so many pieces, of a megabyte, or a little more.
 
     An empty chunk says that a stream is silent. Raises `BackfillError` when the rest cannot be
     read; all lines before it have been given.
@@ -86,7 +88,7 @@ def chunks(file: LogFile, start: Mark = Mark()) -> Iterator[Chunk]:
     try:
         for piece in pieces:
             cutter.add(piece)
-            if cutter.is_full() or not piece:
+            if cutter.is_full(pieces_each) or not piece:
                 yield cutter.chunk(reader.offset)
     except DAMAGED as error:
         if cutter.lines:
@@ -187,8 +189,8 @@ class _Cutter:
         lines.pop()
         return lines
 
-    def is_full(self) -> bool:
-        return self._octets >= PIECE and bool(self.lines)
+    def is_full(self, pieces: int) -> bool:
+        return self._octets >= pieces * PIECE and bool(self.lines)
 
     def chunk(self, stored: int) -> Chunk:
         lines, begin = self.lines, self._begin

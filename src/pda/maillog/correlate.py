@@ -7,33 +7,29 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
 
-from pda.maillog import chain
 from pda.maillog.clients import ClientRules, at_the_door
 from pda.maillog.events import (
     SUBSECOND,
-    Alone,
     Attempt,
     AttemptKey,
     Change,
-    Connected,
     EntryKey,
     Event,
     Fact,
     Facts,
     Life,
-    MessageId,
     Outcome,
-    Pickup,
     QueueActive,
     State,
     Summary,
     Told,
     Wanted,
+    Whole,
     address_key,
     is_reusable,
 )
@@ -52,7 +48,6 @@ from pda.maillog.rejudge import Classify, rejudge_life
 # Zones differ by multiples of a quarter of an hour, here in ms.
 _QUARTER = 900_000
 _MOST_FACTS = 500
-_BEGINNINGS = frozenset([Connected, MessageId, Pickup])
 
 _Outcomes: TypeAlias = list[tuple[str, Outcome]]
 
@@ -74,6 +69,24 @@ class Correlator:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def asked_of(self, wholes: Sequence[Whole]) -> Wanted:
+        """What the store has to say before it is known whether these are new and by themselves."""
+        return self._links.asked_of(wholes)
+
+    def known(self, wholes: Sequence[Whole], stored: Wanted) -> set[int]:
+        """Those, by their place, of which it is known, given what is `stored` of what was asked.
+
+        Of these, or of another entry with the same message, something is remembered or stored.
+        """
+        return self._links.known(wholes, stored)
+
+    def remember(self, wholes: Mapping[int, Whole]) -> None:
+        """New ones, by the numbers of their rows."""
+        for number, one in wholes.items():
+            self._entries.rest(one.key, number, one.rest)
+            self.new_lines += one.lines
+        self._links.note(wholes.values())
 
     def missing(self, told: Iterable[Told]) -> set[EntryKey]:
         """The entries that this is about and that are not remembered."""
@@ -153,7 +166,7 @@ class Correlator:
         return lives
 
     def _absorb(self, told: Told, lives: list[Life]) -> tuple[list[Life], list[Change]]:
-        if is_reusable(told.queue_id) and (lives or told.alone is None):
+        if is_reusable(told.queue_id):
             return self._regroup((told.host, told.queue_id), lives, told.said)
         if lives:
             return lives, self._take(lives[0], told.said, gone=[])
@@ -163,8 +176,7 @@ class Correlator:
         """The first that is said of a queue entry."""
         life = begun(told, self._clients)
         attempts = list(life.attempts.values())
-        names = told.alone.names if told.alone else None
-        self._touched.append(Touched(life, attempts, named=True, names=names))
+        self._touched.append(Touched(life, attempts, named=True))
         change = Change(
             life=life,
             summary=True,
@@ -175,7 +187,6 @@ class Correlator:
             added=len(attempts),
             recipients=list(life.outcomes),
             named=True,
-            terms=told.alone.terms if told.alone else [],
         )
         return [life], [change]
 
@@ -333,39 +344,9 @@ def gather(events: Iterable[Event]) -> list[Told]:
     return list(found.values())
 
 
-def work_out(
-    told: Iterable[Told],
-    clients: ClientRules,
-    terms_of: Callable[[Summary, Iterable[str]], list[int]],
-) -> None:
-    """Notes what follows from each by itself, where it is surely about one message.
-
-    What says nothing of a beginning is likely about an entry that is known already.
-    """
-    for one in told:
-        if not any(type(fact.record) in _BEGINNINGS for fact in one.facts):
-            continue
-        if is_reusable(one.queue_id):
-            settled = settle_zones(one.said)
-            if len(life_starts(settled)) > 1 or any(
-                now is not before for now, before in zip(settled, one.said, strict=True)
-            ):
-                continue
-        life = begun(one, clients)
-        assert life.summary is not None
-        one.packed, one.packed_facts = life.facts.packed(), len(life.facts)
-        one.facts, one.attempts = [], list(life.attempts.values())
-        names = chain.named_by(one.attempts)
-        one.alone = Alone(life.summary, life.outcomes, names, terms_of(life.summary, life.outcomes))
-
-
 def begun(told: Told, clients: ClientRules) -> Life:
     """What this by itself says of a queue entry."""
-    life = Life(told.host, told.queue_id, Facts(told.queue_id, told.packed), attempts={})
-    if told.alone is not None:
-        life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in told.attempts}
-        life.summary, life.outcomes = told.alone.summary, told.alone.outcomes
-        return life
+    life = Life(told.host, told.queue_id, Facts(told.queue_id), attempts={})
     if len({type(fact.record) for fact in told.facts}) == len(told.facts):
         life.facts = Facts(told.queue_id, values=told.facts)  # no two can be the same
     else:

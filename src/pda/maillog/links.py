@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from pda.maillog import chain
-from pda.maillog.events import Attempt, EntryKey, Life, Wanted
+from pda.maillog.events import Attempt, EntryKey, Life, Wanted, Whole
 from pda.maillog.memory import Memory
 
 _MOST_HOSTS = 50
@@ -22,22 +22,13 @@ class Touched:
 
     __slots__ = ("life", "named", "names", "summary")
 
-    def __init__(
-        self,
-        life: Life,
-        attempts: Iterable[Attempt],
-        *,
-        named: bool,
-        names: list[tuple[str, bool]] | None = None,
-    ) -> None:
+    def __init__(self, life: Life, attempts: Iterable[Attempt], *, named: bool) -> None:
         assert life.summary is not None
         self.life = life
         self.summary = life.summary
         self.named = named
         """Whether its Message-ID has just become known."""
-        if names is None:
-            names = chain.named_by(life.attempts.values() if named else attempts)
-        self.names = names
+        self.names = chain.named_by(life.attempts.values() if named else attempts)
         """Queue ids that replies give the message, and whether surely one of our own hosts'."""
 
 
@@ -59,23 +50,61 @@ class Links:
             life, summary = one.life, one.summary
             self._hosts.setdefault(life.host)
             for queue_id, internal in one.names:
-                _note(self._expected, queue_id, life)
+                _note(self._expected, queue_id, (life.host, life.queue_id))
                 if internal:
                     keys.add((life.host, queue_id))
             for queue_id, _ in summary.origins:
-                _note(self._claimed, queue_id, life)
+                _note(self._claimed, queue_id, (life.host, life.queue_id))
             if one.named and summary.shares_message and life.queue_id not in self._expected:
                 message_ids.add(summary.message_id)
                 keys |= {(life.host, queue_id) for queue_id, _ in summary.origins}
         self._bound()
         return Wanted({key for key in keys if key not in self._entries}, message_ids)
 
+    def asked_of(self, wholes: Sequence[Whole]) -> Wanted:
+        """What the store may know of these entries, or of others with their messages."""
+        keys = {one.key for one in wholes}
+        keys |= {(one.host, name) for one in wholes for name, internal in one.names if internal}
+        message_ids = {one.message_id for one in wholes if one.queue_id not in self._expected}
+        return Wanted({key for key in keys if key not in self._entries}, message_ids - {""})
+
+    def known(self, wholes: Sequence[Whole], stored: Wanted) -> set[int]:
+        """Which of these, by their place, are not new or may be linked with something.
+
+        `stored` is what there is of what they were `asked_of`.
+        """
+        here = {one.queue_id for one in wholes}
+        hosts = {*self._hosts, *[one.host for one in wholes]}
+
+        def is_there(key: EntryKey) -> bool:
+            return key in self._entries or key in stored.keys
+
+        def is_linked(one: Whole) -> bool:
+            queue_id = one.queue_id
+            if queue_id in self._expected or queue_id in self._claimed:
+                return True
+            for name, _ in one.names:
+                if name in here or any(is_there((host, name)) for host in hosts):
+                    return True
+            return one.message_id in stored.message_ids
+
+        return {n for n, one in enumerate(wholes) if is_there(one.key) or is_linked(one)}
+
+    def note(self, wholes: Iterable[Whole]) -> None:
+        """Notes which entries these new ones name."""
+        for one in wholes:
+            self._hosts.setdefault(one.host)
+            for queue_id, _ in one.names:
+                _note(self._expected, queue_id, one.key)
+        self._bound()
+
     def expect(self, life: Life) -> None:
         """Notes which entries one out of the store names."""
+        key = life.host, life.queue_id
         for queue_id, _ in chain.named_by(life.attempts.values()):
-            _note(self._expected, queue_id, life)
+            _note(self._expected, queue_id, key)
         for queue_id, _ in life.summary.origins if life.summary else ():
-            _note(self._claimed, queue_id, life)
+            _note(self._claimed, queue_id, key)
 
     def find(self, touched: Sequence[Touched]) -> list[Life]:
         """Links these lives with others; all lives of which that says something new."""
@@ -157,7 +186,7 @@ class Links:
                 del bounded[key]
 
 
-def _note(named: dict[str, tuple[EntryKey, ...]], queue_id: str, by: Life) -> None:
-    key, known = (by.host, by.queue_id), named.get(queue_id, ())
-    if key not in known:
-        named[queue_id] = (*known, key)
+def _note(named: dict[str, tuple[EntryKey, ...]], queue_id: str, by: EntryKey) -> None:
+    known = named.get(queue_id, ())
+    if by not in known:
+        named[queue_id] = (*known, by)

@@ -12,11 +12,12 @@ from typing import TypeAlias
 
 import msgspec
 
-from pda.maillog.events import Attempt, EntryKey, Facts, Life
+from pda.maillog.events import EntryKey, Facts, Life, Rest
 
 _AWAKE = 4000
 
-_AtRest: TypeAlias = list[tuple[int, bytes, list[Attempt]]]
+_AtRest: TypeAlias = list[tuple[int, Rest]]
+"""Lives, with the numbers of their rows."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_AtRest).decode
 
@@ -54,6 +55,10 @@ class Memory:
         """Remembers an entry as the last used one."""
         self._awake[key] = lives
 
+    def rest(self, key: EntryKey, number: int, life: msgspec.Raw) -> None:
+        """Remembers an entry of one life, whose row has this number; `life` is a `Rest`."""
+        self._at_rest[key] = _encode([(number, life)])
+
     def drop(self, key: EntryKey) -> None:
         """Forgets an entry."""
         self._awake.pop(key, None)
@@ -80,16 +85,16 @@ class Memory:
 
     def _wake(self, key: EntryKey) -> list[Life]:
         lives = []
-        for number, facts, attempts in _decode(self._at_rest.pop(key)):
-            life = Life(*key, facts=Facts(key[1], facts), attempts={}, entry_id=number)
-            life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in attempts}
+        for number, rest in _decode(self._at_rest.pop(key)):
+            life = Life(*key, facts=Facts(key[1], rest.facts), attempts={}, entry_id=number)
+            life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in rest.attempts}
             lives.append(life)
         return self._derive(lives)
 
 
 def _at_rest(lives: list[Life]) -> _AtRest:
     return [
-        (life.entry_id, life.facts.packed(), list(life.attempts.values()))
+        (life.entry_id, Rest(life.facts.packed(), list(life.attempts.values())))
         for life in lives
         if life.entry_id
     ]

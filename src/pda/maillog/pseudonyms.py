@@ -136,9 +136,8 @@ class Pseudonyms:
         if one.refused:
             (one,) = refused_told([self._refusal(refusal) for refusal in one.refused])
         attempts = [self.attempt(attempt) for attempt in one.attempts]
-        before = unpack_facts(one.packed) if one.packed else one.facts
-        facts = [self.fact(fact) for fact in before]
-        pairs = zip([*facts, *attempts], [*before, *one.attempts], strict=True)
+        facts = [self.fact(fact) for fact in one.facts]
+        pairs = zip([*facts, *attempts], one.said, strict=True)
         if all(now is then for now, then in pairs):
             return one
         return Told(one.host, one.queue_id, facts, attempts)

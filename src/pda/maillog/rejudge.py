@@ -44,4 +44,4 @@ def rejudge_told(told: Iterable[Told], classify: Classify) -> None:
     for one in told:
         now = [rejudged(attempt, classify) for attempt in one.attempts]
         if now != one.attempts:
-            one.attempts, one.alone = now, None
+            one.attempts = now

@@ -8,13 +8,15 @@ row itself: NULL is written as NULLIF(?, …), and an octet string is bound as a
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterable
 
 import msgspec
 
 from pda.store import address_blocks, bounced, imports, pieces, rejects
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
+from pda.store.names import Name
+from pda.store.tally import Progress, Sums
 
 _NEW = {
     **rejects.NEW,
@@ -48,10 +50,6 @@ INSERT OR REPLACE INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?
 _PUT_WITHDRAWN = "INSERT INTO withdrawn VALUES (?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?)"
 
 
-Reached: TypeAlias = tuple[str, int, int, int, str]
-"""An outcome: recipient, state, at, verdict, provider."""
-
-
 class Judging(msgspec.Struct, frozen=True):
     """How far what is stored was judged by the rules of a list."""
 
@@ -64,22 +62,27 @@ class Judging(msgspec.Struct, frozen=True):
     """µs since the epoch; 0 while there is more."""
 
 
-class Progress(msgspec.Struct, frozen=True, gc=False):
-    """What a known queue entry has come to: how else it counts than before."""
+class Placed(msgspec.Struct):
+    """Rows of entries of which nothing was known, see `sheets`; in the order of their keys."""
 
-    client_id: int
-    host_id: int
+    entries: list[Row]
     attempts: list[Row]
-    """Rows of those that are new."""
-    before: list[Reached]
-    after: list[Reached]
+    outcomes: list[Row]
+    terms: list[tuple[int, int]]
+    evidence: list[Row]
+    named: list[tuple[int, str]]
+    """Addresses of entries, which go into blocks."""
+    sums: Sums
+    """What they count, with the `numbers` of something else, by table."""
+    numbers: dict[str, list[int]]
 
 
 class Batch(msgspec.Struct):
     """Rows that one transaction writes."""
 
-    names: list[tuple[str, Row]] = []
-    """Table and row."""
+    names: list[Name] = []
+    placed: Placed | None = None
+    """Written before all others, which may change it."""
     entries: list[Row] = []
     vacated: list[Row] = []
     """Ids of entries that turned out to be part of others."""
@@ -121,14 +124,28 @@ class Batch(msgspec.Struct):
         self.evidence.pop((recipient, entry_id), None)
 
 
-def execute(connection: Connection, batch: Batch) -> None:
-    """Writes the rows of a batch within a transaction that is open."""
+def put_names(connection: Connection, names: Iterable[Name]) -> None:
+    """Writes the new names of a batch, which its rows need, within a transaction that is open."""
+    by_table: dict[str, list[Row]] = {}
+    for table, row in names:
+        by_table.setdefault(table, []).append(row)
+    for table, rows in by_table.items():
+        connection.executemany(_NEW[table], rows)
+
+
+def put_placed(connection: Connection, placed: Placed) -> None:
+    """Writes the rows of new entries within a transaction that is open."""
     many = connection.executemany
-    names: dict[str, list[Row]] = {}
-    for table, row in batch.names:
-        names.setdefault(table, []).append(row)
-    for table, rows in names.items():
-        many(_NEW[table], rows)
+    many(_PUT_ENTRY, placed.entries)
+    many(_PUT_ATTEMPT, placed.attempts)
+    many(_PUT_OUTCOME, placed.outcomes)
+    pieces.put(connection, placed.terms)
+    many(bounced.PUT, placed.evidence)
+
+
+def execute(connection: Connection, batch: Batch) -> None:
+    """Writes the other rows of a batch within a transaction that is open."""
+    many = connection.executemany
     for table, column in (("entry", "id"), ("attempt", "entry_id"), ("outcome", "entry_id")):
         many(f"DELETE FROM {table} WHERE {column}=?", batch.vacated)
     many(_PUT_ENTRY, batch.entries)

@@ -10,16 +10,15 @@ being counted (`Counting.leave`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from operator import itemgetter
 from typing import Any, Final, cast
 
 import msgspec
 
 from pda.store import stretches
-from pda.store.batch import Batch
+from pda.store.batch import Batch, Placed
 from pda.store.database import Connection, Row
 from pda.store.names import number_of
 from pda.store.tally import (
@@ -33,6 +32,8 @@ from pda.store.tally import (
     Result,
     Tally,
     Try,
+    entry_of,
+    result_of,
     try_of,
 )
 
@@ -97,9 +98,6 @@ _DROP_DELAYS = _drop("counted_delay", "length(classes) <= 1")
 _ENTRY = "id, host_id, client_id, born, message_id, msg_id, origin"
 _TRY = "entry_id, digest, copy, at, manner_id, recipient, relay_id, delay, delays"
 _RESULT = "entry_id, recipient, state, last_at, verdict_id"
-# The same, out of the rows of a batch.
-_entry_of: Callable[[Row], Any] = itemgetter(0, 1, 4, 3, 6, 7, 13)
-_result_of: Callable[[Row], Any] = itemgetter(0, 1, 3, 5, 7)
 
 _MOST_PARAMETERS = 500
 _pack = msgspec.msgpack.Encoder().encode
@@ -141,10 +139,17 @@ class Counting:
         self._widen(batch)
         for progress in batch.progress.values():
             tally.advance(progress)
-        entries = [entry for row in batch.entries if (entry := _entry_of(row))[0] > last]
+        entries = [entry for row in batch.entries if (entry := entry_of(row))[0] > last]
         attempts = [try_of(row) for key, row in batch.attempts.items() if row and key[0] > last]
-        results = [_result_of(row) for key, row in batch.outcomes.items() if row and key[0] > last]
+        results = [result_of(row) for key, row in batch.outcomes.items() if row and key[0] > last]
         tally.add(+1, entries, attempts, results)
+
+    def add(self, placed: Placed) -> None:
+        """Counts new entries, which are written in this transaction."""
+        self._unwritten.take(placed.sums, placed.numbers)
+        born = [(row[0], row[3]) for row in placed.entries]
+        heard = [(row[0], row[5]) for row in placed.outcomes]
+        stretches.widen(self._connection, born, heard)
 
     def write(self) -> None:
         """Writes what the batches of this transaction count."""

@@ -5,16 +5,16 @@ Owns reading entries back with their facts and attempts, for the writer. Raises 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from itertools import islice
 from typing import TypeVar
 
-from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life
+from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life, Wanted
 from pda.store.database import Connection, Value
 from pda.store.names import number_of
 from pda.store.pieces import find_any
 from pda.store.removal import Removal
-from pda.store.rows import Rows
+from pda.store.row import RowOf
 from pda.store.terms import term
 
 _MOST_PARAMETERS = 500
@@ -25,9 +25,9 @@ _T = TypeVar("_T")
 class StoredLives:
     """The queue entries of one database."""
 
-    def __init__(self, connection: Connection, rows: Rows, removal: Removal) -> None:
+    def __init__(self, connection: Connection, row_of: RowOf, removal: Removal) -> None:
         self._connection = connection
-        self._rows = rows
+        self._numbers, self._facts = row_of.numbers, row_of.facts
         self._removal = removal
 
     def of_keys(self, keys: Collection[EntryKey]) -> dict[EntryKey, list[Life]]:
@@ -43,8 +43,18 @@ class StoredLives:
         """The lives with these rows."""
         return self._with_attempts(self._lives("id", numbers))
 
-    def keys_of(self, message_ids: Collection[str]) -> set[EntryKey]:
-        """The last entries with these Message-IDs.
+    def there(self, wanted: Wanted) -> Wanted:
+        """What there is of this: which of the entries, and which of the Message-IDs."""
+        keys: set[EntryKey] = set()
+        for some in _slices({queue_id for _, queue_id in wanted.keys}):
+            rows = self._connection.execute(
+                f"SELECT host_id, queue_id FROM entry WHERE queue_id IN ({_marks(some)})", some
+            ).fetchall()
+            keys |= {(self._numbers.hosts.name(number_of(host)), str(name)) for host, name in rows}
+        return Wanted(keys & wanted.keys, {*self.of_messages(wanted.message_ids)})
+
+    def of_messages(self, message_ids: Set[str]) -> dict[str, list[EntryKey]]:
+        """The last entries with these Message-IDs, of which there are some.
 
         The sender chooses the Message-ID: more entries with one than a way has hops are no way.
         """
@@ -56,9 +66,9 @@ class StoredLives:
                 [term("message-id", message_id) for message_id in some],
             ).fetchall()
             for message_id, host_id, queue_id in rows:
-                key = self._rows.hosts.name(number_of(host_id)), str(queue_id)
+                key = self._numbers.hosts.name(number_of(host_id)), str(queue_id)
                 found.setdefault(str(message_id), []).append(key)
-        return {key for one in message_ids for key in found.get(one, [])[-_MOST_HOPS:]}
+        return {one: found[one][-_MOST_HOPS:] for one in message_ids & found.keys()}
 
     def _lives(self, column: str, values: Collection[Value]) -> Iterator[Life]:
         """The entries whose column has one of these values, with their facts."""
@@ -69,8 +79,8 @@ class StoredLives:
                 some,
             ).fetchall()
             for entry_id, host_id, queue_id, facts in rows:
-                host = self._rows.hosts.name(number_of(host_id))
-                known = Facts(str(queue_id), self._rows.facts.unpack(facts))
+                host = self._numbers.hosts.name(number_of(host_id))
+                known = Facts(str(queue_id), self._facts.unpack(facts))
                 life = Life(host, str(queue_id), known, {}, entry_id=number_of(entry_id))
                 yield life
 
@@ -103,7 +113,7 @@ class StoredLives:
             orig_to=str(orig_to or ""),
             tls=str(tls or ""),
         )
-        verdict = self._rows.verdicts.verdict(number_of(verdict_id)) if verdict_id else None
+        verdict = self._numbers.verdicts.verdict(number_of(verdict_id)) if verdict_id else None
         return Attempt(
             digest=number_of(digest),
             copy=number_of(copy),

@@ -5,19 +5,22 @@ Owns the numbers. New names go into the batch that needs them first, in front of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from pda.maillog.events import Verdict
+from pda.maillog.providers import provider_of
 from pda.store.database import Connection, Row
 
 _T = TypeVar("_T")
 _REMEMBERED = 20_000
+Name: TypeAlias = tuple[str, Row]
+"""A table and a row of it, whose number is the first member."""
 
 
-class Manner(msgspec.Struct, frozen=True, gc=False):
+class Manner(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How an attempt went, as many did."""
 
     program: str
@@ -29,15 +32,18 @@ class Manner(msgspec.Struct, frozen=True, gc=False):
 class NewNames(Protocol):
     """Where new names are put."""
 
-    names: list[tuple[str, Row]]
-    """Table and row."""
+    names: list[Name]
+
+
+def _stored(connection: Connection | None, query: str) -> list[Row]:
+    return connection.execute(query).fetchall() if connection else []
 
 
 class Names:
     """Few names that are all remembered, each once."""
 
-    def __init__(self, table: str, connection: Connection) -> None:
-        rows = connection.execute(f"SELECT name, id FROM {table}").fetchall()
+    def __init__(self, table: str, connection: Connection | None) -> None:
+        rows = _stored(connection, f"SELECT name, id FROM {table}")
         self._table = table
         self._numbers = {str(name): number_of(number) for name, number in rows}
         self._names = {number: name for name, number in self._numbers.items()}
@@ -60,12 +66,12 @@ class Texts:
     """Any number of texts, of which those that came last are remembered."""
 
     def __init__(
-        self, table: str, connection: Connection, more: Callable[[str], Row] = lambda _: ()
+        self, table: str, connection: Connection | None, more: Callable[[str], Row] = lambda _: ()
     ) -> None:
         """`more` says what else a row of the table has for a text."""
-        rows = connection.execute(
-            f"SELECT name, id FROM {table} ORDER BY id DESC LIMIT {_REMEMBERED // 2}"
-        ).fetchall()
+        rows = _stored(
+            connection, f"SELECT name, id FROM {table} ORDER BY id DESC LIMIT {_REMEMBERED // 2}"
+        )
         self._table = table
         self._more = more
         self._numbers = {str(name): number_of(number) for name, number in reversed(rows)}
@@ -91,15 +97,15 @@ class Texts:
 class Verdicts:
     """All verdicts that were ever given, and the manners of attempts that had them."""
 
-    def __init__(self, connection: Connection) -> None:
-        rows = connection.execute("SELECT bounce_type, category, rule, id FROM verdict").fetchall()
+    def __init__(self, connection: Connection | None) -> None:
+        rows = _stored(connection, "SELECT bounce_type, category, rule, id FROM verdict")
         self._verdicts = {
             msgspec.convert(verdict, Verdict): number_of(number) for *verdict, number in rows
         }
         self._by_number = {number: verdict for verdict, number in self._verdicts.items()}
-        rows = connection.execute(
-            "SELECT program, status, dsn, coalesce(verdict_id, 0), id FROM manner"
-        ).fetchall()
+        rows = _stored(
+            connection, "SELECT program, status, dsn, coalesce(verdict_id, 0), id FROM manner"
+        )
         self._manners = {
             Manner(str(program), str(status), str(dsn), number_of(verdict_id)): number_of(number)
             for program, status, dsn, verdict_id, number in rows
@@ -134,6 +140,44 @@ class Verdicts:
             row = number, manner.program, manner.status, manner.dsn, verdict_id
             new.names.append(("manner", row))
         return number
+
+
+class Numbers:
+    """All names that stand under a number in the rows of queue entries.
+
+    Those of one database; or, without one, of rows that are yet to come into one (`adopt`).
+    """
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        self.hosts = Names("host", connection)
+        self.clients = Names("client", connection)
+        self.verdicts = Verdicts(connection)
+        self.relays = Texts("relay", connection, lambda relay: (provider_of(relay),))
+        self.reasons = Texts("reason", connection)
+        self._by_table: dict[str, Names | Texts] = {
+            "host": self.hosts,
+            "client": self.clients,
+            "relay": self.relays,
+            "reason": self.reasons,
+        }
+
+    def adopt(self, names: Iterable[Name], new: NewNames) -> dict[str, list[int]]:
+        """The numbers here of names that had others, counted from 1, elsewhere: by table."""
+        found: dict[str, list[int]] = {table: [0] for table in _TABLES}
+        for table, (_, *row) in names:
+            if table == "verdict":
+                number = self.verdicts.number(msgspec.convert(row, Verdict), new)
+            elif table == "manner":
+                *said, verdict_id = row
+                manner = [*said, found["verdict"][number_of(verdict_id or 0)]]
+                number = self.verdicts.manner(msgspec.convert(manner, Manner), new)
+            else:
+                number = self._by_table[table].number(str(row[0]), new)
+            found[table].append(number)
+        return found
+
+
+_TABLES = ("host", "client", "verdict", "manner", "relay", "reason")
 
 
 def number_of(value: object) -> int:

@@ -10,9 +10,10 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from pda.maillog.events import Attempt, Fact, Refusal, Told, refused_told, unpack_facts
+from pda.maillog.events import Attempt, Fact, Refusal, Told, refused_told
 from pda.maillog.pseudonyms import Pseudonyms
 from pda.store.database import Connection
+from pda.store.sheets import Sheet
 
 TABLES = (
     "CREATE TABLE erasure_secret (id INTEGER PRIMARY KEY CHECK (id = 1), secret BLOB NOT NULL)",
@@ -49,6 +50,10 @@ class Removal:
         """Whether there is anything to be refused."""
         return bool(self.horizon or self.pseudonyms)
 
+    def takes(self, sheet: Sheet) -> bool:
+        """Whether a sheet may be stored as it is; else what its entries tell is to be admitted."""
+        return not self.pseudonyms and sheet.first_at >= self.horizon
+
     def admit(self, told: Sequence[Told]) -> list[Told]:
         """What of this may be stored, and how."""
         if self.horizon:
@@ -57,12 +62,8 @@ class Removal:
 
     def _young(self, told: Iterable[Told]) -> Iterable[Told]:
         for one in told:
-            if one.alone is not None and one.alone.summary.born >= self.horizon:
-                yield one
-                continue
-            facts = unpack_facts(one.packed) if one.packed else one.facts
-            young_facts, young = self._kept(facts), self._kept(one.attempts)
-            dropped = len(facts) + len(one.attempts) - len(young_facts) - len(young)
+            young_facts, young = self._kept(one.facts), self._kept(one.attempts)
+            dropped = one.events - len(young_facts) - len(young)
             self.refused += dropped
             self.refused_attempts += len(one.attempts) - len(young)
             if one.refused:

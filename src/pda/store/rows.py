@@ -1,20 +1,24 @@
 """Changes of what is known → rows.
 
-Owns the columns of entries, attempts, outcomes and terms, and the numbers of entries and changes.
+Owns what each kind of change writes, and the numbers of entries and changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 
-from pda.maillog.events import Attempt, Change, Life, Outcome, State, Summary, Verdict
+from pda.maillog.events import Change, Life, Outcome, State, Summary
 from pda.maillog.providers import provider_of
 from pda.store import bounced
 from pda.store.address_blocks import AddressBlocks, Named
-from pda.store.batch import Batch, Progress, Reached
-from pda.store.database import Connection, Row
+from pda.store.batch import Batch
+from pda.store.database import Connection
 from pda.store.facts import PackedFacts
-from pda.store.names import Manner, Names, Texts, Verdicts, number_of
+from pda.store.names import Numbers, number_of
+from pda.store.row import RowOf, address_of
+from pda.store.sheets import Sheet
+from pda.store.tally import Progress, Reached
 from pda.store.terms import terms_of
 
 _NAMELESS = Summary(born=0)
@@ -26,27 +30,38 @@ class Rows:
     """Makes rows for one database."""
 
     def __init__(self, connection: Connection) -> None:
-        self.hosts = Names("host", connection)
-        self.clients = Names("client", connection)
-        self.verdicts = Verdicts(connection)
-        self.facts = PackedFacts()
+        self.numbers = Numbers(connection)
+        self.of = RowOf(self.numbers, PackedFacts())
+        """Single ones."""
         self.addresses = AddressBlocks(connection)
-        self._relays = Texts("relay", connection, lambda relay: (provider_of(relay),))
-        self._reasons = Texts("reason", connection)
         self.last_entry = _number(connection, "SELECT max(id) FROM entry")
         """The row of the newest queue entry."""
         self.last_change = _number(connection, "SELECT value FROM meta WHERE name = 'change'")
 
     def forget_texts(self) -> dict[str, int]:
         """From now on no number of a text up to these is given any more."""
-        return {"relay": self._relays.forget(), "reason": self._reasons.forget()}
+        return {"relay": self.numbers.relays.forget(), "reason": self.numbers.reasons.forget()}
 
-    def batch(self, changes: list[Change], *, as_stored: bool = True) -> Batch:
-        """What these changes write.
+    def reserve(self, entries: int) -> int:
+        """Numbers for so many entries; the first of them."""
+        first = self.last_entry + 1
+        self.last_entry += entries
+        return first
+
+    def batch(
+        self,
+        changes: list[Change],
+        sheet: Sheet | None = None,
+        first: int = 0,
+        *,
+        as_stored: bool = True,
+    ) -> Batch:
+        """What these changes write, and a sheet before them, whose place begins at `first`.
 
         What was known before them is `as_stored`, or has names and verdicts that are to come.
         """
         batch = Batch()
+        named = self._place(batch, sheet, first) if sheet else []
         entries: dict[int, Life] = {}
         unread, known_to = _unread(changes), self.last_entry
         for change in changes:
@@ -55,12 +70,22 @@ class Rows:
             self._add(batch, change)
             if change.summary:
                 entries[id(change.life)] = change.life
-        batch.entries = [self._entry(batch, life) for life in entries.values()]
-        batch.addresses, batch.replaced = self.addresses.rows(_named(changes))
+        batch.entries = [self.of.entry(batch, life) for life in entries.values()]
+        batch.addresses, batch.replaced = self.addresses.rows(chain(named, _named(changes)))
         if as_stored:
             self._note_progress(batch, changes, known_to)
         batch.last_change = self.last_change
         return batch
+
+    def _place(self, batch: Batch, sheet: Sheet, first: int) -> list[Named]:
+        """Adds the rows of a sheet; the addresses that its entries have."""
+        names = self.numbers.adopt(sheet.names, batch)
+        placed = batch.placed = sheet.placed(first, self.last_change + 1, names)
+        if placed.outcomes:
+            self.last_change = number_of(placed.outcomes[-1][-1])
+        batch.new_attempts = batch.added_attempts = len(placed.attempts)
+        batch.clients = {str(row[1]) for table, row in sheet.names if table == "client"}
+        return placed.named
 
     def _note_progress(self, batch: Batch, changes: list[Change], known_to: int) -> None:
         """How else the known entries count now, as far as that follows from the changes alone."""
@@ -77,15 +102,15 @@ class Rows:
         number = life.entry_id
         touched = [recipient for recipient, _ in change.outcomes] + change.gone_outcomes
         return Progress(
-            self.clients.number(life.summary.client_id, batch),
-            self.hosts.number(life.host, batch),
+            self.numbers.clients.number(life.summary.client_id, batch),
+            self.numbers.hosts.number(life.host, batch),
             [batch.attempts[number, one.digest, one.copy] or () for one in change.attempts],
             [self._reached(batch, name, known[name]) for name in touched if name in known],
             [self._reached(batch, *reached) for reached in change.outcomes],
         )
 
     def _reached(self, batch: Batch, recipient: str, outcome: Outcome) -> Reached:
-        verdict_id = self.verdicts.number(outcome.verdict, batch)
+        verdict_id = self.numbers.verdicts.number(outcome.verdict, batch)
         provider = provider_of(outcome.relay)
         return recipient, int(outcome.state), outcome.last_at, verdict_id, provider
 
@@ -105,7 +130,7 @@ class Rows:
             batch.attempts[(number, *attempt_key)] = None
         for attempt in change.attempts:
             key = number, attempt.digest, attempt.copy
-            batch.attempts[key] = self.attempt(batch, number, attempt)
+            batch.attempts[key] = self.of.attempt(batch, number, attempt)
         for recipient in change.gone_outcomes:
             batch.outcomes[number, recipient] = None
             batch.lose_evidence(recipient, number)
@@ -128,12 +153,14 @@ class Rows:
 
     def put_outcome(self, batch: Batch, life: Life, recipient: str, outcome: Outcome) -> None:
         """Adds the row of an outcome, and what it says about the address."""
-        number = life.entry_id
-        row = batch.outcomes[number, recipient] = self._outcome(batch, number, recipient, outcome)
+        number, whose = life.entry_id, (life.entry_id, recipient)
+        self.last_change += 1
+        row = self.of.outcome(batch, whose, outcome, self.last_change)
+        batch.outcomes[whose] = row
         if bounced.is_evidence(outcome):
             summary, verdict_id = life.summary, row[_VERDICT]
             assert summary is not None
-            client_id = self.clients.number(summary.client_id, batch)
+            client_id = self.numbers.clients.number(summary.client_id, batch)
             key = recipient, number
             batch.evidence[key] = bounced.row(key, client_id, outcome, number_of(verdict_id))
 
@@ -141,79 +168,15 @@ class Rows:
         """Numbers what nobody has to go by any more, in front of what comes in its place."""
         life, born = change.life, change.life.summary.born if change.life.summary else 0
         client = change.before.client_id if change.before else ""
-        client_id = self.clients.number(client, batch)
-        host_id = self.hosts.number(life.host, batch)
+        client_id = self.numbers.clients.number(client, batch)
+        host_id = self.numbers.hosts.number(life.host, batch)
         for recipient, outcome in change.withdrawn:
             if recipient not in unread:
                 self.last_change += 1
-                address = _address(recipient, outcome)
+                address = address_of(recipient, outcome)
                 about = recipient, address, client_id, host_id, life.queue_id, born
                 batch.withdrawn.append((self.last_change, life.entry_id, *about))
                 batch.clients.add(client)
-
-    def _entry(self, batch: Batch, life: Life) -> Row:
-        summary = life.summary
-        assert summary is not None
-        return (
-            life.entry_id,
-            self.hosts.number(life.host, batch),
-            life.queue_id,
-            summary.born,
-            self.clients.number(summary.client_id, batch),
-            summary.claimed_id,
-            summary.message_id,
-            summary.msg_id,
-            summary.sender,
-            summary.size,
-            summary.nrcpt,
-            summary.expired_at,
-            summary.removed_at,
-            summary.origin,
-            bytearray(self.facts.pack(life.facts.packed())),
-        )
-
-    def attempt(self, batch: Batch, number: int, attempt: Attempt) -> Row:
-        """The row of an attempt of the entry with this number."""
-        delivery, verdict = attempt.delivery, attempt.verdict
-        reason_id, reply = 0, delivery.reason
-        if verdict is not None:
-            reason_id, reply = self._reasons.number(delivery.reason, batch), ""
-        return (
-            number,
-            attempt.digest,
-            attempt.copy,
-            attempt.at,
-            attempt.grade,
-            self._manner(batch, attempt, verdict),
-            delivery.recipient,
-            delivery.orig_to,
-            self._relays.number(delivery.relay, batch),
-            delivery.conn_use,
-            delivery.delay,
-            delivery.delays,
-            delivery.tls,
-            reason_id,
-            reply,
-        )
-
-    def _manner(self, batch: Batch, attempt: Attempt, verdict: Verdict | None) -> int:
-        delivery, number = attempt.delivery, self.verdicts.number(verdict, batch)
-        manner = Manner(attempt.program, delivery.status, delivery.dsn, number)
-        return self.verdicts.manner(manner, batch)
-
-    def _outcome(self, batch: Batch, number: int, recipient: str, outcome: Outcome) -> Row:
-        self.last_change += 1
-        return (
-            number,
-            recipient,
-            _address(recipient, outcome),
-            int(outcome.state),
-            outcome.first_at,
-            outcome.last_at,
-            outcome.attempts,
-            self.verdicts.number(outcome.verdict, batch),
-            self.last_change,
-        )
 
 
 def _goes_on(change: Change) -> bool:
@@ -236,11 +199,6 @@ def _as_counted(summary: Summary) -> tuple[object, ...]:
     return summary.born, summary.client_id, *named
 
 
-def _address(recipient: str, outcome: Outcome) -> str:
-    """The recipient as logged, where that is not how it is compared."""
-    return outcome.recipient if outcome.recipient != recipient else ""
-
-
 def _unread(changes: Iterable[Change]) -> dict[int, set[str]]:
     """What came into being with these changes nobody has read: recipients, by their life."""
     unread: dict[int, set[str]] = {id(one.life): set() for one in changes if one.withdrawn}
@@ -253,11 +211,10 @@ def _unread(changes: Iterable[Change]) -> dict[int, set[str]]:
 def _terms(change: Change) -> Iterator[tuple[int, int]]:
     """What the entry can be found by from now on."""
     number, summary = change.life.entry_id, change.life.summary
-    terms = change.terms
-    if not terms and (change.recipients or change.named):
-        terms = terms_of(summary if change.named and summary else _NAMELESS, change.recipients)
-    for term in terms:
-        yield term, number
+    if change.recipients or change.named:
+        named = summary if change.named and summary else _NAMELESS
+        for term in terms_of(named, change.recipients):
+            yield term, number
 
 
 def _named(changes: Iterable[Change]) -> Iterator[Named]:

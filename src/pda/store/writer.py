@@ -21,10 +21,11 @@ from pda.maillog.events import (
     Told,
     Verdict,
     Wanted,
+    Whole,
 )
 from pda.store import edits, imports, wal
 from pda.store.audit import Author
-from pda.store.batch import Batch, Judging, execute
+from pda.store.batch import Batch, Judging, execute, put_names, put_placed
 from pda.store.counting import Counting
 from pda.store.database import Connection, Value, forget_pages, roll_back
 from pda.store.edits import Edit, T
@@ -36,6 +37,7 @@ from pda.store.rejects import RejectRows
 from pda.store.removal import Removal
 from pda.store.rows import Rows
 from pda.store.schema import migrate
+from pda.store.sheets import Sheet
 
 _FAILURES = """
 SELECT entry_id, digest, copy, verdict_id, reason, dsn, status, relay FROM attempt_told
@@ -50,6 +52,9 @@ class Correlates(Protocol):
 
     new_lines: int
 
+    def asked_of(self, wholes: Sequence[Whole]) -> Wanted: ...
+    def known(self, wholes: Sequence[Whole], stored: Wanted) -> set[int]: ...
+    def remember(self, wholes: Mapping[int, Whole]) -> None: ...
     def missing(self, told: Iterable[Told]) -> set[EntryKey]: ...
     def add(self, told: Iterable[Told], stored: Stored) -> list[Change]: ...
     def wanted(self) -> Wanted: ...
@@ -61,9 +66,21 @@ class Correlates(Protocol):
     def forget_all(self) -> None: ...
 
 
+class Found(NamedTuple):
+    """What is to be written, and what is stored of it."""
+
+    told: list[Told]
+    sheet: Sheet | None
+    """Of entries that are new."""
+    stored: Stored
+
+
 class Begun(NamedTuple):
     """What is known of a batch before more is looked up for it."""
 
+    sheet: Sheet | None
+    first: int
+    """The number of its first entry."""
     refused: list[Refusal]
     changes: list[Change]
     wanted: Wanted
@@ -85,8 +102,8 @@ class Writer:
     def _know_names(self) -> None:
         """As the database has them now."""
         self._rows = rows = Rows(self._connection)
-        self._rejects = RejectRows(self._connection, rows.hosts, rows.clients)
-        self._lives = StoredLives(self._connection, rows, self.removal)
+        self._rejects = RejectRows(self._connection, rows.numbers.hosts, rows.numbers.clients)
+        self._lives = StoredLives(self._connection, rows.of, self.removal)
 
     @property
     def last_entry(self) -> int:
@@ -98,33 +115,48 @@ class Writer:
         """Lines so far that said what was not known before."""
         return self._correlator.new_lines
 
-    def look_up(self, told: Sequence[Told]) -> Stored:
-        """What is stored of these entries; raises `DatabaseError` where it cannot be read."""
-        return self._lives.of_keys(self._correlator.missing(_of_entries(told)))
+    def look_up(self, told: Sequence[Told], sheet: Sheet | None = None) -> Found:
+        """What is stored of these entries; raises `DatabaseError` where it cannot be read.
 
-    def begin(self, told: Sequence[Told], stored: Stored) -> Begun:
+        What of a sheet is not new, or is not by itself, is told with the others.
+        """
+        told = list(told)
+        if sheet is not None:
+            stored = self._lives.there(self._correlator.asked_of(sheet.wholes))
+            known = self._correlator.known(sheet.wholes, stored)
+            told += [sheet.wholes[number].told() for number in sorted(known)]
+            sheet = sheet.without(known)
+        stored_lives = self._lives.of_keys(self._correlator.missing(_of_entries(told)))
+        return Found(told, sheet, stored_lives)
+
+    def begin(self, found: Found) -> Begun:
         """What this changes, given what was just looked up for it, as far as that tells."""
+        told, sheet, stored = found
+        first = 0
+        if sheet is not None:
+            first = self._rows.reserve(sheet.room)
+            self._correlator.remember(sheet.numbered(first))
         refused = [one for each in told for one in each.refused]
         changes = self._correlator.add(_of_entries(told), stored)
-        return Begun(refused, changes, self._correlator.wanted())
+        return Begun(sheet, first, refused, changes, self._correlator.wanted())
 
     def complete(self, begun: Begun) -> Batch:
         """All that this changes. Each batch is to be committed, in this order.
 
         Where the database cannot be read (`DatabaseError`), it is to be called again for the same.
         """
-        refused, changes, wanted = begun
-        keys = wanted.keys | self._lives.keys_of(wanted.message_ids)
+        sheet, first, refused, changes, wanted = begun
+        keys = wanted.keys.union(*self._lives.of_messages(wanted.message_ids).values())
         changes = changes + self._correlator.join(self._lives.of_keys(keys))
-        batch = self._rows.batch(changes, as_stored=self._knows_as_stored)
+        batch = self._rows.batch(changes, sheet, first, as_stored=self._knows_as_stored)
         if refused:
             at_the_door = self._correlator.client_at_the_door
             batch.rejects = self._rejects.rows(refused, at_the_door, batch)
         return batch
 
-    def prepare(self, told: Sequence[Told]) -> Batch:
+    def prepare(self, told: Sequence[Told], sheet: Sheet | None = None) -> Batch:
         """The three steps at once, where nothing is to go on beside them."""
-        return self.complete(self.begin(told, self.look_up(told)))
+        return self.complete(self.begin(self.look_up(told, sheet)))
 
     @property
     def _knows_as_stored(self) -> bool:
@@ -163,8 +195,13 @@ class Writer:
         """
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
-        with self._whole(), self._counting.around_batch(batch):
-            execute(self._connection, batch)
+        with self._whole():
+            put_names(self._connection, batch.names)
+            if batch.placed is not None:
+                put_placed(self._connection, batch.placed)
+                self._counting.add(batch.placed)
+            with self._counting.around_batch(batch):
+                execute(self._connection, batch)
 
     def restore(self, *batches: Batch) -> None:
         """Inserts all since the last commit again, where the disk has ended their transaction.
@@ -254,7 +291,7 @@ class Writer:
         found: dict[int, set[AttemptKey]] = {}
         rows = self._connection.execute(_FAILURES, (begin, end)).fetchall()
         for entry_id, digest, copy, verdict_id, *said in rows:
-            if self._rows.verdicts.known(classify(Failure(*map(str, said)))) != verdict_id:
+            if self._rows.numbers.verdicts.known(classify(Failure(*map(str, said)))) != verdict_id:
                 key = number_of(digest), number_of(copy)
                 found.setdefault(number_of(entry_id), set()).add(key)
         return found
@@ -267,11 +304,13 @@ class Writer:
         for life in self._correlator.revived(list(lives.values())):
             number = life.entry_id
             for key in others[number]:
-                batch.attempts[number, *key] = rows.attempt(batch, number, life.attempts[key])
+                attempt = life.attempts[key]
+                batch.attempts[number, *key] = rows.of.attempt(batch, number, attempt)
             summary = life.summary
             assert summary is not None
             for recipient, outcome in life.outcomes.items():
-                now = int(outcome.state), rows.verdicts.number(outcome.verdict, batch)
+                verdict_id = rows.numbers.verdicts.number(outcome.verdict, batch)
+                now = int(outcome.state), verdict_id
                 if stored[number].get(recipient) != now:
                     batch.lose_evidence(recipient, number)
                     rows.put_outcome(batch, life, recipient, outcome)

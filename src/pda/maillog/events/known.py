@@ -178,16 +178,37 @@ class Summary(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return self.requeued or bool(self.handed_on)
 
 
-class Alone(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What follows for a queue entry of which nothing else is known."""
+class Rest(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One life as it is kept at rest: what was said of it, and nothing that follows from that."""
 
-    summary: Summary
-    outcomes: dict[str, Outcome]
-    """By recipient, see `address_key`."""
+    facts: bytes
+    """See `pack_facts`."""
+    attempts: list[Attempt]
+
+
+class Whole(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A queue entry whose rows were made by who read its lines, for the case that it is new."""
+
+    host: str
+    queue_id: str
+    lines: int
+    """How many different ones told of it."""
     names: list[tuple[str, bool]]
     """Queue ids that replies give the message, and whether surely one of our own hosts'."""
-    terms: list[int]
-    """Hashes of what it can be found by; the store's business."""
+    message_id: str
+    """Where another entry of ours may have the same message, else empty."""
+    rest: msgspec.Raw
+    """A `Rest`, as octets."""
+
+    @property
+    def key(self) -> EntryKey:
+        """Of the entry."""
+        return self.host, self.queue_id
+
+    def told(self) -> Told:
+        """What was said of it, as if nothing had been made of that."""
+        rest = _unrest(self.rest)
+        return Told(self.host, self.queue_id, unpack_facts(rest.facts), rest.attempts)
 
 
 class Told(msgspec.Struct, gc=False, array_like=True):
@@ -197,24 +218,18 @@ class Told(msgspec.Struct, gc=False, array_like=True):
     queue_id: str
     facts: list[Fact]
     attempts: list[Attempt]
-    alone: Alone | None = None
-    """Where it was worked out already."""
-    packed: bytes = b""
-    """Then the facts are in here, see `pack_facts`."""
-    packed_facts: int = 0
     refused: list[Refusal] = []
     """Of no entry: what was refused, of all hosts. It stands alone, see `refused_told`."""
 
     @property
     def said(self) -> list[Fact | Attempt]:
         """All of it."""
-        facts = unpack_facts(self.packed) if self.packed else self.facts
-        return [*facts, *self.attempts]
+        return [*self.facts, *self.attempts]
 
     @property
     def events(self) -> int:
         """How many lines said it."""
-        return len(self.facts) + self.packed_facts + len(self.attempts)
+        return len(self.facts) + len(self.attempts)
 
 
 def refused_told(refused: list[Refusal]) -> list[Told]:
@@ -258,7 +273,9 @@ class Facts:
 
     def packed(self) -> bytes:
         """All of them as octets."""
-        return self._octets or pack_facts(self.values())
+        if not self._octets:
+            self._octets = pack_facts(self.values())
+        return self._octets
 
     def key(self, fact: Fact) -> FactKey:
         """By what a fact is known within its life."""
@@ -328,8 +345,6 @@ class Change(msgspec.Struct, frozen=True):
     """As compared, of whom nothing was known before."""
     named: bool = False
     """Whether its Message-ID has just become known."""
-    terms: list[int] = []
-    """Hashes of all that the entry can be found by, where they were worked out already."""
     withdrawn: list[tuple[str, Outcome]] = []
     """Outcomes as they were before, that are none any more; `outcomes` may have others."""
     before: Summary | None = None
@@ -339,6 +354,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_unrest = msgspec.msgpack.Decoder(Rest).decode
 unpack_facts = msgspec.msgpack.Decoder(list[Fact]).decode
 """Facts out of octets."""
 
