@@ -18,9 +18,10 @@ sys.exit(not (fits and all(map(importlib.util.find_spec, sys.argv[1:]))))
 PY
 }
 
-# choose_python: sets $python; one that can make virtual environments is better than one that cannot.
+# choose_python: sets $python; one that can make virtual environments is better than one that cannot,
+# and Debian's own, which is built with optimisation by profile, is a tenth faster than most others.
 choose_python() {
-  local candidates=("${PYTHON:-python3.11}" python3.11 python3.12 python3.14 python3)
+  local candidates=("${PYTHON:-/usr/bin/python3.11}" python3.11 python3.12 python3.14 python3)
   for python in "${candidates[@]}"; do
     if accepted_python "$python" ensurepip; then return; fi
   done

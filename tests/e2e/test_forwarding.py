@@ -141,7 +141,7 @@ async def test_a_graceful_stop_loses_nothing() -> None:
     found: list[str] = []
     async with receiving("tcp") as received:
         port = received.address[1]
-    with trio.fail_after(60):
+    with trio.fail_after(120):  # rsyslogd pauses 5 s and more after each stop
         async with (
             running_rsyslogd(shipped_rule("tcp", port)) as rsyslogd,
             trio.open_nursery() as nursery,
