@@ -20,6 +20,8 @@ from pda import backfill, config, orders
 from pda.backfill import BackfillError, LogFile, Mark
 from pda.config import ConfigError
 from pda.config.settings import Settings
+from pda.journal.sealing import ForeignError, Kept, Seal
+from pda.journal.sealing import read as unsealed
 from pda.maillog import bounce, postfix
 from pda.maillog.clients import ClientRules
 from pda.maillog.correlate import Correlator, gather
@@ -41,6 +43,9 @@ from pda.web.values import read_json, read_text, read_texts
 from tests.support import NOW, RULES, RULES_XML, attempt, line, message
 
 LIMIT = 2000
+KEPT = Kept([b"<22>one", b"two"], NOW, "UTC", "mx1")
+_SECRET = b"s" * 32
+_SEAL = Seal(_SECRET)
 ANN = Pseudonyms(b"s", [Pseudonyms(b"s", []).hash("rcpt@example.org")])
 
 
@@ -69,6 +74,12 @@ def relp(data: bytes) -> None:
     assert whole.outgoing() == pieces.outgoing()
     whole.stored(len(messages))
     whole.outgoing()
+
+
+def journal(data: bytes) -> None:
+    """Nothing is read that was not written."""
+    with suppress(ForeignError):
+        assert all(batch == KEPT for batch in unsealed(data, _SECRET).batches)
 
 
 def header(data: bytes) -> None:
@@ -168,7 +179,8 @@ def _text(data: bytes) -> str:
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     one.__name__: one
     for one in (
-        frames, relp, header, record, lines, rules, settings, environment, query, body, order, archive,
+        frames, relp, journal, header, record, lines, rules, settings, environment, query, body, order,
+        archive,
     )
 }  # fmt: skip
 
@@ -176,6 +188,7 @@ _MESSAGE = message(deliveries=[attempt(), attempt("bounced", dsn="5.1.1", reason
 _SEEDS: Mapping[str, list[bytes]] = {
     "frames": [b"5 <22>x3 <1>", b"<22>a\n<22>b\0", b"99999999 <", b"12 <22>a\n"],
     "relp": [b"1 open 32 relp_version=0\ncommands=syslog\n\n2 syslog 4 <22>\n3 close 0\n"],
+    "journal": [_SEAL.header() + _SEAL.record(1, [KEPT]) + _SEAL.record(2, [KEPT, KEPT])],
     "header": [
         line("x"), b"<22>Mar 10 10:00:00 mx1 postfix/smtp[1]: x", b"<22>1 - - - - - - x",
         b"<22>1 2026-03-10T10:00:00.1+01:00 mx1 postfix/smtp 42 - [a b=\"c\\]\"] x",

@@ -18,7 +18,7 @@ COUNT = 300
 
 
 def relp(folder: Path) -> Running:
-    return Running(folder, PDA_RECEIVE_LISTEN="relp://127.0.0.1:0")
+    return Running(folder, PDA_RECEIVE_LISTEN="relp://127.0.0.1:0,tcp://127.0.0.1:0")
 
 
 def numbered(first: int, count: int = COUNT) -> list[bytes]:
@@ -91,6 +91,14 @@ def test_a_stop_leaves_no_journal(tmp_path: Path) -> None:
         assert service.stop() == 0
         assert files(tmp_path) == []
         assert attempts(service) == COUNT
+
+
+def test_what_nobody_waits_for_is_not_kept_twice(tmp_path: Path) -> None:
+    with relp(tmp_path) as service:
+        service.send(numbered(0))
+        eventually(lambda: attempts(service), lambda n: n == COUNT)
+        assert journal(service)["kept"] == 0
+        assert files(tmp_path) == []
 
 
 def test_what_was_known_is_known_again_after_kill_9(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A real rsyslogd that reads a file and forwards its lines, and one that receives them.
 
 Owns what `tools/bench` compares over RELP: rsyslog's own receiver writes each line to a file, pda
-acknowledges it after the commit. The sender is the same for both.
+acknowledges it once it is durable. The sender is the same for both.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ class Journal:
         self, nursery: trio.Nursery, send: trio.MemorySendChannel[Lines]
     ) -> trio.MemorySendChannel[Lines]:
         """Where to send what is to be kept; it ends, and closes `send`, when that is closed."""
+        self._segments.load()
         keep, channel = trio.open_memory_channel[Lines](_QUEUED)
         nursery.start_soon(self._run, channel, send)
         return keep

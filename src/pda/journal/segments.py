@@ -72,6 +72,10 @@ class Segments:
         self._writing: _Writing | None = None
         self._last = max((_number(path) for path in self.left()), default=0)
 
+    def load(self) -> None:
+        """Loads what `append` needs, so that the first lines do not wait for that."""
+        Seal(self._secret)
+
     def left(self) -> list[Path]:
         """Those that are there, in the order of their making."""
         name = f"{escape(self._database.name)}.journal.*"
