@@ -42,7 +42,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         store/rows.py row.py names.py facts.py   its rows; what comes again
         maillog/wholes.py store/sheets.py   rows of new entries, made by who reads a file apart
         store/terms.py pieces.py   what finds it, and where that is kept
-        store/address_blocks.py   what finds part of an address
+        store/address_blocks.py address_runs.py   what finds part of an address; put together
         store/counting.py tally.py   what is counted of them: statistics
         store/stretches.py    when the messages of each stretch of entries were heard of
         store/batch.py lives.py   rows into the database, and what was known out of it

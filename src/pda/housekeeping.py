@@ -17,7 +17,7 @@ import trio
 
 from pda.config import RetentionSettings
 from pda.ingest import Ingest
-from pda.store import address_blocks, erasure, pieces, retention
+from pda.store import address_runs, erasure, pieces, retention
 from pda.store.database import Connection, DatabaseError
 from pda.store.retention import Bounds, Span
 from pda.store.writer import Writer
@@ -118,9 +118,9 @@ class Housekeeping:
             removed += await self._fit(now)
         if removed:
             await self._remove_orphans(ask)
-        for together in (pieces.merge, address_blocks.pack):
-            while await self._do(together):
-                pass
+        while await self._do(pieces.merge):
+            pass
+        await self._tidy_addresses(ask)
         await self._give_back()
         if removed:
             await self._cut()
@@ -214,6 +214,11 @@ class Housekeeping:
         for orphans in every:
             await self._do(partial(retention.remove_orphans, orphans=orphans))
             self.kept.texts += len(orphans.numbers)
+
+    async def _tidy_addresses(self, ask: Asks) -> None:
+        for find in (address_runs.find_left, address_runs.find_together):
+            while changed := await trio.to_thread.run_sync(ask, find):
+                await self._do(partial(address_runs.put, changed=changed))
 
     async def _do(self, function: Callable[[Connection], _T]) -> _T:
         """Runs something that writes, between two transactions."""

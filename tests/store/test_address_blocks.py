@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pda.store import address_blocks
-from pda.store.address_blocks import AddressBlocks, Named
+from pda.store import address_blocks, address_runs
+from pda.store.address_blocks import AddressBlocks, Named, Search
+from pda.store.address_runs import Changed
 from pda.store.database import Connection, open_reader
 from tests.support import Store, attempt, message
 
@@ -51,9 +53,7 @@ def put(connection: Connection, blocks: AddressBlocks, batch: list[Named]) -> No
 
 
 def found(connection: Connection, text: str, low: int = 0, high: int = LAST) -> set[int]:
-    address_blocks.prepare(connection)
-    rows = connection.execute(address_blocks.FIND, (low, high, text, text)).fetchall()
-    return {int(str(number)) for (number,) in rows}
+    return set(Search(connection, text).between(low, high))
 
 
 def lower(text: str) -> bytes:
@@ -122,14 +122,33 @@ def test_what_comes_together_is_kept_together(store: Store) -> None:
     assert found(store.connection, "example.org", 1024, 1026) == {1024, 1025, 1026}
 
 
+def tidied(connection: Connection, find: Callable[[Connection], Changed | None]) -> int:
+    """As the service does it; how often there was something."""
+    times = 0
+    while changed := find(connection):
+        address_runs.put(connection, changed)
+        times += 1
+    return times
+
+
+def stored(connection: Connection, *entries: int) -> None:
+    """Entries that are there, as far as blocks are concerned."""
+    connection.executemany(
+        "INSERT INTO entry (id, host_id) VALUES (?, 1)", [(number,) for number in entries]
+    )
+
+
 def test_entries_go(store: Store) -> None:
     fill(store.connection, [[(n, f"r{n % 9}@x.example"), (n, "s@y.example")] for n in range(1, 99)])
-    store.connection.execute("INSERT INTO entry (id, host_id) VALUES (50, 1)")
-    address_blocks.drop(store.connection, range(1, 95))
+    stored(store.connection, 50, *range(95, 100))
+    address_runs.leave(store.connection, [*range(1, 50), *range(51, 95)])
+    assert found(store.connection, "r5@x") >= {59, 95}  # for whoever compares the entry itself
+    assert tidied(store.connection, address_runs.find_left) == 1
+    assert found(store.connection, "") == {50, 95, 96, 97, 98}
+    assert found(store.connection, "r5@x") == {50, 95}
+    store.connection.execute("DELETE FROM entry WHERE id < 99")
+    address_runs.leave(store.connection, range(1, 99))
     store.connection.execute("DELETE FROM entry")
-    assert found(store.connection, "") == {95, 96, 97, 98}
-    assert found(store.connection, "r5@x") == {95}
-    address_blocks.drop(store.connection, range(95, 99))
     assert store.connection.execute("SELECT * FROM address_block").fetchall() == []
 
 
@@ -142,28 +161,69 @@ def test_the_writer_keeps_them(tmp_path: Path) -> None:
         assert found(reader, text) == {1}, text
     before = reader.execute("SELECT first, last FROM address_block").fetchall()
     assert before == [(1, 1), (1, 1)]
-    address_blocks.recompute(store.connection)
+    address_runs.recompute(store.connection)
     assert found(reader, "bo@bücher") == found(reader, "news@") == {1}
 
 
 def test_blocks_are_put_together_where_nothing_comes_any_more(store: Store) -> None:
     batches = [[(1024 * n + 1 + k, f"r{k}@d{n}.example") for k in range(1024)] for n in range(33)]
     fill(store.connection, batches)
-    store.connection.execute("INSERT INTO entry (id, host_id) VALUES (65000, 1)")
-    assert not address_blocks.pack(store.connection)  # its piece is not at its end
-    store.connection.execute("INSERT INTO entry (id, host_id) VALUES (65536, 1)")
-    times = 0
-    while address_blocks.pack(store.connection):
-        times += 1
+    stored(store.connection, 65000)
+    assert not address_runs.find_together(store.connection)  # its piece is not at its end
+    stored(store.connection, 65536)
+    assert tidied(store.connection, address_runs.find_together) == 1
     store.connection.execute("DELETE FROM entry")
-    sizes = store.connection.execute(
-        "SELECT count(*), sum(number < 0) FROM address_block"
-    ).fetchall()
-    assert (times, sizes) == (2, [(9, 8)])  # one is left that has no others beside it
+    blocks = store.connection.execute("SELECT DISTINCT number < 0, first, last FROM address_block")
+    assert blocks.fetchall() == [(1, 1, 33 * 1024)]
     assert found(store.connection, "r77@") == {1024 * n + 78 for n in range(33)}
     assert found(store.connection, "r1023@d31") == {1024 * 32}
     assert found(store.connection, "d3.ex", 1, 3 * 1024 + 2) == {3 * 1024 + 1, 3 * 1024 + 2}
-    blocks = AddressBlocks(store.connection)
-    put(store.connection, blocks, [(66_000, "new@x.example")])
+    blocks_again = AddressBlocks(store.connection)
+    put(store.connection, blocks_again, [(66_000, "new@x.example")])
     assert found(store.connection, "new@x") == {66_000}
     assert found(store.connection, "r5@d32") == {32 * 1024 + 6}
+
+
+def test_an_address_stands_once_for_a_stretch_of_pieces(store: Store) -> None:
+    everybody = [f"r{k}@d{k % 50}.example" for k in range(5000)]
+    fill(store.connection, [])
+    for piece in range(5):
+        named = [(65536 * piece + 10 * k, one) for k, one in enumerate(everybody, 1)]
+        blocks = AddressBlocks(store.connection)
+        for begin in range(0, len(named), 250):
+            put(store.connection, blocks, named[begin : begin + 250])
+            blocks.close()
+    stored(store.connection, 5 * 65536)
+    assert tidied(store.connection, address_runs.find_together) == 6  # five pieces, then four of it
+    store.connection.execute("DELETE FROM entry")
+    spans = store.connection.execute(
+        "SELECT first, last FROM address_block ORDER BY last"
+    ).fetchall()
+    assert spans == [(10, 3 * 65536 + 50_000)] * 2 + [(4 * 65536 + 10, 4 * 65536 + 50_000)] * 2
+    assert found(store.connection, "r4999@d49.", 0, 2**40) == {65536 * n + 50_000 for n in range(5)}
+    assert found(store.connection, "r4@", 65536, 3 * 65536) == {65536 * n + 50 for n in (1, 2)}
+
+
+def test_a_page_looks_through_a_block_once(store: Store) -> None:
+    fill(store.connection, [[(number, "ann@example.org") for number in range(1, 2000)]])
+    search = Search(store.connection, "ann")
+    assert search.between(1900, 1950) == list(range(1900, 1951))
+    store.connection.execute("UPDATE address_block SET addresses = x''")  # else an error
+    assert search.between(1880, 1950) == list(range(1880, 1951))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_addresses_are_rewritten_with_the_last_entry_of_a_block(store: Store, wide: bool) -> None:
+    batches = [[(n, "Ann@Example.org"), (n, "bo@x.example")] for n in range(1, 50)]
+    fill(store.connection, batches)
+    if wide:
+        stored(store.connection, 65536)
+        tidied(store.connection, address_runs.find_together)
+        store.connection.execute("DELETE FROM entry")
+    for between in ((1, 20), (21, 49)):
+        address_runs.rewrite(
+            store.connection, between, lambda one: one.replace("ann@", "erased@"), "ann"
+        )
+    assert found(store.connection, "ann") == set()
+    every = set(range(1, 50))
+    assert found(store.connection, "erased@example.org") == found(store.connection, "bo@") == every

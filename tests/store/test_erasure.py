@@ -11,7 +11,8 @@ import pytest
 from pda.maillog.correlate import gather
 from pda.maillog.events import refused_told
 from pda.maillog.pipeline import Pipeline
-from pda.store import address_blocks, erasure, queries
+from pda.store import erasure, queries
+from pda.store.address_blocks import Search
 from pda.store.database import Connection
 from pda.store.edits import NotThereError
 from pda.store.erasure import EraseAddress
@@ -63,11 +64,10 @@ def everything(connection: Connection) -> Iterator[str]:
 
 def naming(store: Store, *words: str) -> list[str]:
     """Where one of these words stands, in whatever case."""
-    address_blocks.prepare(store.connection)
     found = [
-        f"address_block: {row}"
+        f"address_block: {number}"
         for word in words
-        for row in store.connection.execute(address_blocks.FIND, (0, 2**40, word, word)).fetchall()
+        for number in Search(store.connection, word).between(0, 2**40)
     ]
     return found + [
         one for one in everything(store.connection) if any(word in one.lower() for word in words)

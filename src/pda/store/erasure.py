@@ -15,7 +15,7 @@ import msgspec
 
 from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
-from pda.store import address_blocks, bounced, pieces
+from pda.store import address_runs, bounced, pieces
 from pda.store.audit import Deed
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
@@ -198,7 +198,7 @@ class _Walk:
         self._remove_evidence(after, to)
         self._rewrite_terms(after, to)
         self._rewrite_replies(after, to)
-        address_blocks.rewrite(self._connection, (after + 1, to), self._named, self._word)
+        address_runs.rewrite(self._connection, (after + 1, to), self._known.text, self._word)
         for table, column in _OF_ENTRIES.items():
             shape = _shape(self._connection, table)
             where, values = _alike(shape.texts, self._like)
@@ -230,9 +230,6 @@ class _Walk:
                 changed.append((bytearray(self._facts.pack(pack_facts(now))), number))
         self._connection.executemany("UPDATE entry SET facts = ? WHERE id = ?", changed)
         return len(changed)
-
-    def _named(self, before: list[address_blocks.Named]) -> list[address_blocks.Named]:
-        return [(number, self._known.text(address)) for number, address in before]
 
     def _rewrite_terms(self, after: int, to: int) -> None:
         """What the entries are found by: before their rows are rewritten."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pda.store.migrations import (
     access,
     address_blocks,
+    address_runs,
     alerts,
     counts,
     feed,
@@ -45,4 +46,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     address_blocks.migrate,
     pieces.migrate,
     journal.migrate,
+    address_runs.migrate,
 ]

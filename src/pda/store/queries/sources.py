@@ -6,12 +6,13 @@ conditions of the filter decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import msgspec
 
 from pda.maillog.events import State, address_key
-from pda.store import address_blocks
+from pda.store.address_blocks import WIDE_BITS, Search
 from pda.store.database import Connection, Value
 from pda.store.pieces import FIND_BETWEEN, PIECE_BITS
 from pda.store.queries.filters import Condition, Filter, Kind, message_ids
@@ -26,13 +27,41 @@ _DENSE = frozenset([State.DELIVERED, State.FINALLY_OK, State.HANDED_ON])
 """States that no index leads to: see the migration `seeking`."""
 
 
-class Source(msgspec.Struct, frozen=True):
-    """Numbers of queue entries, from one to another, as SQL with these two as first values."""
+class Source(Protocol):
+    """Numbers of queue entries that may have what is asked for."""
+
+    @property
+    def width(self) -> int:
+        """How many are looked at first."""
+
+    def between(self, low: int, high: int) -> Condition:
+        """Those from one number to another, as SQL."""
+
+
+class Index(msgspec.Struct, frozen=True):
+    """SQL with the two numbers as first values."""
 
     sql: str
-    values: list[Value] = []
+    values: list[Value]
     width: int = _FEW
-    """How many are looked at first."""
+
+    def between(self, low: int, high: int) -> Condition:
+        """See `Source`."""
+        return self.sql, [low, high, *self.values]
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A text in an address: what many have is found among a few entries, looked at one by one."""
+
+    search: Search
+    width: int = _FEW
+
+    def between(self, low: int, high: int) -> Condition:
+        """See `Source`."""
+        if high - low < self.width:
+            return "SELECT id FROM entry WHERE id BETWEEN ? AND ?", [low, high]
+        numbers = self.search.between(low, high)
+        return "SELECT value FROM json_each(?)", [msgspec.json.encode(numbers).decode()]
 
 
 def within(sources: list[Source], low: int, high: int) -> Condition:
@@ -40,8 +69,9 @@ def within(sources: list[Source], low: int, high: int) -> Condition:
     if not sources:
         return "e.id BETWEEN ? AND ?", [low, high]
     # The numbers are compared before any entry is looked at.
-    sql = " INTERSECT ".join(f"SELECT * FROM ({one.sql})" for one in sources)
-    return f"e.id IN ({sql})", [value for one in sources for value in (low, high, *one.values)]
+    found = [one.between(low, high) for one in sources]
+    sql = " INTERSECT ".join(f"SELECT * FROM ({one})" for one, _ in found)
+    return f"e.id IN ({sql})", [value for _, values in found for value in values]
 
 
 _QUEUE_ID = """
@@ -65,14 +95,12 @@ WHERE id BETWEEN ? AND ? AND client_id = (SELECT id FROM client WHERE name = ?)
 
 def sources_of(connection: Connection, kind: Kind, wanted: Filter) -> list[Source]:
     """All that there are for a filter, the narrowest first; for this connection to ask."""
-    if wanted.text is not None:
-        address_blocks.prepare(connection)
-    return list(_sources(kind, wanted))
+    return list(_sources(connection, kind, wanted))
 
 
-def _sources(kind: Kind, wanted: Filter) -> Iterator[Source]:
+def _sources(connection: Connection, kind: Kind, wanted: Filter) -> Iterator[Source]:
     if wanted.queue_id is not None:
-        yield Source(_QUEUE_ID, [wanted.queue_id], 1 << 40)
+        yield Index(_QUEUE_ID, [wanted.queue_id], 1 << 40)
         return
     if wanted.message_id is not None:
         forms = message_ids(wanted.message_id)
@@ -84,18 +112,18 @@ def _sources(kind: Kind, wanted: Filter) -> Iterator[Source]:
         return
     yield from _failed(kind, wanted)
     if wanted.state is not None and wanted.state not in _DENSE:
-        yield Source(_STATE, [int(wanted.state)], 8 * _FEW)
+        yield Index(_STATE, [int(wanted.state)], 8 * _FEW)
     if wanted.text is not None:
-        yield Source(address_blocks.FIND, [wanted.text, wanted.text], 4 * _FEW)
+        yield Text(Search(connection, wanted.text))
     if wanted.domain is not None:
         found = term("domain", address_key(f"@{wanted.domain}")[1:])
         yield _of_terms(found, found, 8 * _FEW)
     if wanted.client is not None:
-        yield Source(_CLIENT, [wanted.client], 4 * _FEW)
+        yield Index(_CLIENT, [wanted.client], 4 * _FEW)
 
 
 def _of_terms(one: int, other: int, width: int) -> Source:
-    return Source(FIND_BETWEEN, [one, other], width)
+    return Index(FIND_BETWEEN, [one, other], width)
 
 
 def _failed(kind: Kind, wanted: Filter) -> Iterator[Source]:
@@ -112,11 +140,26 @@ def _failed(kind: Kind, wanted: Filter) -> Iterator[Source]:
     if kind == "message" and len(given) > 1:
         given = given[:1]  # not all has to be true of one attempt
     values: list[Value] = [value for _, value in given]
-    yield Source(_FAILED.format(" AND ".join(sql for sql, _ in given)), values, 8 * _FEW)
+    yield Index(_FAILED.format(" AND ".join(sql for sql, _ in given)), values, 8 * _FEW)
 
 
 def spans(connection: Connection, kind: Kind, wanted: Filter) -> list[tuple[int, int]]:
-    """The numbers of the entries that may be of the time asked for, the first ones first."""
+    """The numbers of the entries that may be of the time asked for, the first ones first.
+
+    Where a text is looked for, each is of one stretch, whose addresses are looked through at once.
+    """
+    found = _of_time(connection, kind, wanted)
+    return list(_cut(found)) if wanted.text is not None else found
+
+
+def _cut(found: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for first, last in found:
+        for wide in range(first >> WIDE_BITS, (last >> WIDE_BITS) + 1):
+            begin = wide << WIDE_BITS
+            yield max(first, begin), min(last, begin + (1 << WIDE_BITS) - 1)
+
+
+def _of_time(connection: Connection, kind: Kind, wanted: Filter) -> list[tuple[int, int]]:
     (first, last) = connection.execute(
         "SELECT (SELECT min(id) FROM entry), (SELECT max(id) FROM entry)"
     ).fetchone() or (None, None)
