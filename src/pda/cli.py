@@ -9,6 +9,8 @@ What takes long to load (Trio, Quart, the rules, argon2) is imported by the comm
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -74,6 +76,10 @@ def main(context: click.Context, config_file: Path | None) -> None:
 
     Example: pda --config conf/pda.toml serve
     """
+    # What is loaded stays until the end: to look for what of it is needed no more, also at the
+    # very end, would take as long as many a command.
+    gc.set_threshold(100_000, 20, 50)
+    atexit.register(gc.freeze)
     context.obj = config_file
 
 

@@ -7,8 +7,6 @@ import gc
 import sys
 from contextlib import suppress
 
-import trio
-
 _EVERY_S, _TRIMMED_EVERY_S = 60.0, 10.0
 _M_ARENA_MAX = -8
 """Of glibc's malloc.h; other C libraries have no mallopt(3), and no arenas."""
@@ -34,6 +32,8 @@ async def tidy() -> None:
     What is free between two pieces of memory in use goes back to the system too, and more often:
     a stream at full speed leaves megabytes of it.
     """
+    import trio  # not for a process that only reads
+
     while True:
         for _ in range(round(_EVERY_S / _TRIMMED_EVERY_S)):
             await trio.sleep(_TRIMMED_EVERY_S)

@@ -9,6 +9,7 @@ row itself: NULL is written as NULLIF(?, …), and an octet string is bound as a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,7 +17,6 @@ from pda.store import address_blocks, bounced, imports, pieces, rejects
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
 from pda.store.names import Name
-from pda.store.tally import Progress, Sums
 
 _NEW = {
     **rejects.NEW,
@@ -72,9 +72,21 @@ class Placed(msgspec.Struct):
     evidence: list[Row]
     named: list[tuple[int, str]]
     """Addresses of entries, which go into blocks."""
-    sums: Sums
-    """What they count, with the `numbers` of something else, by table."""
-    numbers: dict[str, list[int]]
+
+
+Reached: TypeAlias = tuple[str, int, int, int, str]
+"""An outcome: recipient, state, at, verdict, provider."""
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """What a known queue entry has come to: how else it counts than before."""
+
+    client_id: int
+    host_id: int
+    attempts: list[Row]
+    """Rows of those that are new."""
+    before: list[Reached]
+    after: list[Reached]
 
 
 class Batch(msgspec.Struct):

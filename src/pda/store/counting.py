@@ -10,9 +10,10 @@ being counted (`Counting.leave`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import msgspec
@@ -32,8 +33,6 @@ from pda.store.tally import (
     Result,
     Tally,
     Try,
-    entry_of,
-    result_of,
     try_of,
 )
 
@@ -98,6 +97,9 @@ _DROP_DELAYS = _drop("counted_delay", "length(classes) <= 1")
 _ENTRY = "id, host_id, client_id, born, message_id, msg_id, origin"
 _TRY = "entry_id, digest, copy, at, manner_id, recipient, relay_id, delay, delays"
 _RESULT = "entry_id, recipient, state, last_at, verdict_id"
+# The same, out of the rows of a batch.
+_entry_of: Callable[[Row], Any] = itemgetter(0, 1, 4, 3, 6, 7, 13)
+_result_of: Callable[[Row], Any] = itemgetter(0, 1, 3, 5, 7)
 
 _MOST_PARAMETERS = 500
 _pack = msgspec.msgpack.Encoder().encode
@@ -136,20 +138,20 @@ class Counting:
         self._add_stored(tally, -1, others)
         yield
         self._add_stored(tally, +1, others)
-        self._widen(batch)
+        results = [row for row in batch.outcomes.values() if row]
+        self._widen(batch.entries, results)
         for progress in batch.progress.values():
             tally.advance(progress)
-        entries = [entry for row in batch.entries if (entry := entry_of(row))[0] > last]
+        entries = [entry for row in batch.entries if (entry := _entry_of(row))[0] > last]
         attempts = [try_of(row) for key, row in batch.attempts.items() if row and key[0] > last]
-        results = [result_of(row) for key, row in batch.outcomes.items() if row and key[0] > last]
-        tally.add(+1, entries, attempts, results)
+        new = [result for row in results if (result := _result_of(row))[0] > last]
+        tally.add(+1, entries, attempts, new)
 
     def add(self, placed: Placed) -> None:
-        """Counts new entries, which are written in this transaction."""
-        self._unwritten.take(placed.sums, placed.numbers)
-        born = [(row[0], row[3]) for row in placed.entries]
-        heard = [(row[0], row[5]) for row in placed.outcomes]
-        stretches.widen(self._connection, born, heard)
+        """Counts new entries, which are written in this transaction; `write` is to follow."""
+        entries, attempts = map(_entry_of, placed.entries), map(try_of, placed.attempts)
+        self._unwritten.add(+1, entries, attempts, [*map(_result_of, placed.outcomes)])
+        self._widen(placed.entries, placed.outcomes)
 
     def write(self) -> None:
         """Writes what the batches of this transaction count."""
@@ -161,10 +163,9 @@ class Counting:
         """What the batches of this transaction counted has gone with it."""
         self._unwritten = self._tally()
 
-    def _widen(self, batch: Batch) -> None:
-        entries = [(row[0], row[3]) for row in batch.entries]
-        results = [(key[0], row[5]) for key, row in batch.outcomes.items() if row]
-        stretches.widen(self._connection, entries, results)
+    def _widen(self, entries: Iterable[Row], outcomes: Iterable[Row]) -> None:
+        born, heard = [(row[0], row[3]) for row in entries], [(row[0], row[5]) for row in outcomes]
+        stretches.widen(self._connection, born, heard)
 
     def leave(self, entries: Collection[int]) -> None:
         """Before these queue entries go because they are old: their figures stay.

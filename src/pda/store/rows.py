@@ -12,13 +12,12 @@ from pda.maillog.events import Change, Life, Outcome, State, Summary
 from pda.maillog.providers import provider_of
 from pda.store import bounced
 from pda.store.address_blocks import AddressBlocks, Named
-from pda.store.batch import Batch
+from pda.store.batch import Batch, Progress, Reached
 from pda.store.database import Connection
 from pda.store.facts import PackedFacts
 from pda.store.names import Numbers, number_of
 from pda.store.row import RowOf, address_of
 from pda.store.sheets import Sheet
-from pda.store.tally import Progress, Reached
 from pda.store.terms import terms_of
 
 _NAMELESS = Summary(born=0)

@@ -7,7 +7,7 @@ What only the writer can know, whether the entries are new, it is to find out: s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import compress
 from typing import Any, TypeAlias
 
@@ -20,7 +20,6 @@ from pda.store.database import Row
 from pda.store.facts import PackedFacts
 from pda.store.names import Name, Numbers, number_of
 from pda.store.row import RowOf
-from pda.store.tally import COLUMN_OF, Sums, Tally, entry_of, result_of, try_of
 from pda.store.terms import terms_of
 
 Columns: TypeAlias = list[list[Any]]
@@ -28,7 +27,7 @@ Columns: TypeAlias = list[list[Any]]
 
 
 class Sheet(msgspec.Struct, frozen=True, array_like=True):
-    """Rows, with what they count."""
+    """Rows, and what has to be known of their entries."""
 
     wholes: list[Whole]
     """One for each row of `entries`."""
@@ -42,7 +41,6 @@ class Sheet(msgspec.Struct, frozen=True, array_like=True):
     """Hash and entry."""
     named: Columns
     """Entry, and an address that it has."""
-    sums: Sums
 
     @property
     def lines(self) -> int:
@@ -61,15 +59,10 @@ class Sheet(msgspec.Struct, frozen=True, array_like=True):
             return self
 
         def rest(columns: Columns, entry: int) -> Columns:
-            return _chosen(columns, entry, lambda number: number not in gone)
+            """Without the rows of these entries, whose number is in this column."""
+            kept = [number not in gone for number in columns[entry]]
+            return [[*compress(column, kept)] for column in columns]
 
-        def rows(columns: Columns) -> Iterable[Row]:
-            return zip(*_chosen(columns, 0, gone.__contains__), strict=True)
-
-        tally = _tally(self.names)
-        tally.take(self.sums, dict.fromkeys(("client", "host", "verdict"), range(len(self.names))))
-        results = [result_of(row) for row in rows(self.outcomes)]
-        tally.add(-1, map(entry_of, rows(self.entries)), map(try_of, rows(self.attempts)), results)
         return Sheet(
             [one for number, one in enumerate(self.wholes) if number not in gone],
             self.names,
@@ -79,7 +72,6 @@ class Sheet(msgspec.Struct, frozen=True, array_like=True):
             rest(self.evidence, 1),
             rest(self.terms, 1),
             rest(self.named, 0),
-            tally.sums(),
         )
 
     @property
@@ -104,8 +96,6 @@ class Sheet(msgspec.Struct, frozen=True, array_like=True):
             _rows(self.terms, {1: moved}),
             _rows(self.evidence, {1: moved, 2: client, 5: verdict}),
             _rows(self.named, {0: moved}),
-            self.sums,
-            names,
         )
 
 
@@ -121,9 +111,6 @@ class Sheets:
         for number, life in enumerate(lives):
             life.entry_id = number
             sheet.add(life)
-        tally = _tally(sheet.names)
-        results = [result_of(row) for row in sheet.outcomes]
-        tally.add(+1, map(entry_of, sheet.entries), map(try_of, sheet.attempts), results)
         return Sheet(
             wholes,
             sheet.names,
@@ -133,7 +120,6 @@ class Sheets:
             _columns(sorted(sheet.evidence), 6),
             _columns(sorted(sheet.terms), 2),
             _columns(sheet.named, 2),
-            tally.sums(),
         )
 
 
@@ -169,19 +155,6 @@ class _Filling:
         self.terms += [(term, number) for term in terms_of(summary, life.outcomes)]
 
 
-def _tally(names: Iterable[Name]) -> Tally:
-    """Counts rows with these names."""
-    manners: dict[int, tuple[int, int]] = {}
-    providers: dict[int, str] = {}
-    for table, (number, *row) in names:
-        if table == "manner":
-            _, status, _, verdict_id = row
-            manners[number_of(number)] = COLUMN_OF.get(str(status), 0), number_of(verdict_id or 0)
-        elif table == "relay":
-            providers[number_of(number)] = str(row[1])
-    return Tally(manners, providers)
-
-
 def _columns(rows: Sequence[Row], many: int) -> Columns:
     return [*map(list, zip(*rows, strict=True))] if rows else [[] for _ in range(many)]
 
@@ -190,9 +163,3 @@ def _rows(columns: Columns, moved: Mapping[int, Callable[[Any], Any]]) -> list[A
     """The rows, some columns of which are moved."""
     others = [map(moved[n], one) if n in moved else one for n, one in enumerate(columns)]
     return [*zip(*others, strict=True)]
-
-
-def _chosen(columns: Columns, entry: int, is_wanted: Callable[[int], bool]) -> Columns:
-    """The rows of some entries, whose number is in this column."""
-    chosen = [is_wanted(number) for number in columns[entry]]
-    return [[*compress(column, chosen)] for column in columns]

@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import add, itemgetter
 from typing import Any, Final, TypeAlias, TypeVar
 
-import msgspec
-
 from pda.maillog.events import State, address_key
 from pda.maillog.providers import NONE
+from pda.store.batch import Progress, Reached
 from pda.store.database import Row
 
 HOUR: Final = 3_600_000_000
@@ -67,32 +66,6 @@ Place: TypeAlias = tuple[int, int]
 """Client and host."""
 Manner: TypeAlias = tuple[int, int]
 """Column of the status, 0 where it has none, and verdict or 0."""
-Reached: TypeAlias = tuple[str, int, int, int, str]
-"""An outcome: recipient, state, at, verdict, provider."""
-
-
-class Progress(msgspec.Struct, frozen=True, gc=False):
-    """What a known queue entry has come to: how else it counts than before."""
-
-    client_id: int
-    host_id: int
-    attempts: list[Row]
-    """Rows of those that are new."""
-    before: list[Reached]
-    after: list[Reached]
-
-
-class Sums(msgspec.Struct, frozen=True, array_like=True):
-    """What some rows count together."""
-
-    by_hour: dict[Cell, list[int]]
-    by_domain: dict[tuple[int, int, str], list[int]]
-    """By client, day and domain."""
-    failed: dict[tuple[Cell, int], list[int]]
-    """By day and verdict."""
-    delays: dict[int, dict[Cell, list[int]]]
-    """By sign and hour: the classes that delays fell into."""
-
 
 _MORE: Final = len(COUNTED) - len(OF_DOMAIN)
 _HAND_OFFS: Final = _MORE - 1
@@ -101,10 +74,8 @@ COLUMN_OF: Final = {name: OF_DOMAIN.index(name) for name in STATUSES}
 """Where a status is counted."""
 _SENT: Final = COLUMN_OF["sent"]
 _HANDED_ON: Final = int(State.HANDED_ON)
-entry_of: Callable[[Row], Any] = itemgetter(0, 1, 4, 3, 6, 7, 13)
 try_of: Callable[[Row], Any] = itemgetter(0, 1, 2, 3, 5, 6, 8, 10, 11)
-result_of: Callable[[Row], Any] = itemgetter(0, 1, 3, 5, 7)
-"""The `Entry`, `Try` and `Result` of rows of the tables."""
+"""The `Try` of a row of the table."""
 _UNTRIED: Final = (0, 0, 0, NONE)
 
 
@@ -180,29 +151,6 @@ class Tally:
             provider = last.get((number, recipient), _UNTRIED)[3]
             self._outcome(sign, places[number], (recipient, state, at, verdict or 0, provider))
 
-    def take(self, sums: Sums, numbers: Mapping[str, Sequence[int]]) -> None:
-        """Adds what was counted elsewhere, given the numbers here of clients, hosts, verdicts."""
-        clients, hosts, verdicts = numbers["client"], numbers["host"], numbers["verdict"]
-
-        def here(cell: Cell) -> Cell:
-            at, client, host, provider = cell
-            return at, clients[client], hosts[host], provider
-
-        for cell, more in sums.by_hour.items():
-            _add(self.by_hour, here(cell), more)
-        for (client, day, domain), more in sums.by_domain.items():
-            _add(self.by_domain, (clients[client], day, domain), more)
-        for (cell, verdict), more in sums.failed.items():
-            _add(self.failed, (here(cell), verdicts[verdict]), more)
-        for sign, by_cell in sums.delays.items():
-            for cell, classes in by_cell.items():
-                self.delays[sign][here(cell)] += classes
-
-    def sums(self) -> Sums:
-        """All of it, for another tally."""
-        delays = {sign: dict(by_cell) for sign, by_cell in self.delays.items()}
-        return Sums(dict(self.by_hour), dict(self.by_domain), dict(self.failed), delays)
-
     def advance(self, progress: Iterable[Progress]) -> None:
         """Adds what a known entry has come to."""
         for one in progress:
@@ -271,21 +219,22 @@ class Tally:
                 (BY_HOUR_AND_PROVIDER, hour, 0, 0, provider),
                 (BY_DAY, hour // 24, client, host, provider),
             ):
-                _add(found, key, sums)
+                found[key] = [*map(add, found[key], sums)]
         return found
 
     def counted_domains(self) -> dict[tuple[int, int, str], list[int]]:
         """The sums of each client, and of all of them under 0."""
         found = defaultdict(_ZEROS[OF_DOMAIN].copy, self.by_domain)
         for (_, day, domain), sums in self.by_domain.items():
-            _add(found, (0, day, domain), sums)
+            found[0, day, domain] = [*map(add, found[0, day, domain], sums)]
         return found
 
     def gone(self) -> dict[Key, list[int]]:
         """The sums of each client, of all the time."""
         found: defaultdict[Key, list[int]] = defaultdict(_ZEROS[COUNTED].copy)
         for (_, client, _, _), sums in self.by_hour.items():
-            _add(found, (GONE, 0, client, 0, ""), sums)
+            key = GONE, 0, client, 0, ""
+            found[key] = [*map(add, found[key], sums)]
         return found
 
     def counted_delays(self) -> dict[Key, dict[int, int]]:
@@ -299,10 +248,6 @@ class Tally:
                     by_client[number] += sign * count
                     by_day[number] += sign * count
         return {**found}
-
-
-def _add(found: defaultdict[K, list[int]], key: K, more: Iterable[int]) -> None:
-    found[key] = [*map(add, found[key], more)]
 
 
 _ZEROS: Final = {names: [0] * len(names) for names in (COUNTED, OF_DOMAIN, FAILED)}
