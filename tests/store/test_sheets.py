@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pda.maillog import memory
 from pda.maillog.clients import ClientRules
 from pda.maillog.correlate import gather
 from pda.maillog.events import Event, Told
@@ -42,6 +43,11 @@ SHORT = [
     text.encode() for text in generate(Plan(messages=30, days=3, lifetime_days=1, short_ids=True))
 ]
 POOL = [*LONG_LIFE, *THREE_LIVES, *THROUGH_A_FILTER, *ANOTHER_HOST, *GENERATED, *SHORT]
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_AWAKE", memory._AWAKE)
 
 
 def made(told: Sequence[Told]) -> tuple[list[Told], Sheet | None]:
@@ -108,14 +114,17 @@ def check(store: Store) -> None:
     order=st.none() | st.randoms(use_true_random=False),
     parts=st.lists(st.tuples(st.integers(1, 400), st.booleans()), min_size=1, max_size=6),
     limit=st.sampled_from([3, 100_000]),
+    awake=st.sampled_from([2, 4000]),
 )
 def test_whatever_comes_on_sheets_the_database_is_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     order: object,
     parts: list[tuple[int, bool]],
     limit: int,
+    awake: int,
 ) -> None:
     """Parts of a log on sheets or as they are, in order or mixed, some of them twice."""
+    memory._AWAKE = awake
     lines = [*POOL]
     if order is not None:
         shuffle: Callable[[list[bytes]], None] = order.shuffle  # type: ignore[attr-defined]
@@ -196,9 +205,9 @@ FILTERED = [
 
 
 @pytest.mark.parametrize("parts", [FILTERED, FILTERED[::-1], [FILTERED[0] + FILTERED[1]]])
-@pytest.mark.parametrize("forget", [True, False])
+@pytest.mark.parametrize("forget", ["all", "but the name", "nothing"])
 def test_what_goes_on_as_another_entry_is_no_news_by_itself(
-    tmp_path: Path, parts: list[list[bytes]], forget: bool
+    tmp_path: Path, parts: list[list[bytes]], forget: str
 ) -> None:
     """Also where the other one came before, and is not remembered any more."""
     store = Store(tmp_path)
@@ -207,8 +216,10 @@ def test_what_goes_on_as_another_entry_is_no_news_by_itself(
         assert sheet is not None
         assert not others
         add(store, events(some))
-        if forget:
+        if forget == "all":
             store.correlator.forget_all()
+        elif forget == "but the name":
+            store.correlator.missing([])
     assert told_of(store) == [(SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}")]
     check(store)
     store.close()

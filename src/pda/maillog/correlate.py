@@ -84,7 +84,7 @@ class Correlator:
     def remember(self, wholes: Mapping[int, Whole]) -> None:
         """New ones, by the numbers of their rows."""
         for number, one in wholes.items():
-            self._entries.rest(one.key, number, one.rest)
+            self._entries.rest(number, one)
             self.new_lines += one.lines
         self._links.note(wholes.values())
 

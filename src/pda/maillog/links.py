@@ -45,10 +45,12 @@ class Links:
 
     def wanted(self, touched: Sequence[Touched]) -> Wanted:
         """What the store may know of the messages of these lives."""
-        keys, message_ids = set(), set()
+        keys: set[EntryKey] = set()
+        message_ids = set()
         for one in touched:
             life, summary = one.life, one.summary
             self._hosts.setdefault(life.host)
+            keys |= self._stored(one)
             for queue_id, internal in one.names:
                 _note(self._expected, queue_id, (life.host, life.queue_id))
                 if internal:
@@ -66,7 +68,7 @@ class Links:
         keys = {one.key for one in wholes}
         keys |= {(one.host, name) for one in wholes for name, internal in one.names if internal}
         message_ids = {one.message_id for one in wholes if one.queue_id not in self._expected}
-        return Wanted({key for key in keys if key not in self._entries}, message_ids - {""})
+        return Wanted({key for key in keys if not self._entries.knows(key)}, message_ids - {""})
 
     def known(self, wholes: Sequence[Whole], stored: Wanted) -> set[int]:
         """Which of these, by their place, are not new or may be linked with something.
@@ -77,7 +79,7 @@ class Links:
         hosts = {*self._hosts, *[one.host for one in wholes]}
 
         def is_there(key: EntryKey) -> bool:
-            return key in self._entries or key in stored.keys
+            return self._entries.knows(key) or key in stored.keys
 
         def is_linked(one: Whole) -> bool:
             queue_id = one.queue_id
@@ -105,6 +107,14 @@ class Links:
             _note(self._expected, queue_id, key)
         for queue_id, _ in life.summary.origins if life.summary else ():
             _note(self._claimed, queue_id, key)
+
+    def _stored(self, one: Touched) -> set[EntryKey]:
+        """Of the entries that it names, or that have named it, those known to be stored."""
+        queue_id = one.life.queue_id
+        keys = {*self._expected.get(queue_id, ()), *self._claimed.get(queue_id, ())}
+        for name, _ in (*one.names, *one.summary.origins):
+            keys |= {(host, name) for host in self._hosts}
+        return {key for key in keys if self._entries.knows(key)}
 
     def find(self, touched: Sequence[Touched]) -> list[Life]:
         """Links these lives with others; all lives of which that says something new."""

@@ -61,5 +61,6 @@ def whole(life: Life) -> Whole:
         len(life.facts) + len(attempts),
         chain.named_by(attempts),
         summary.message_id if summary.shares_message else "",
+        summary.is_over,
         msgspec.Raw(_encode(Rest(life.facts.packed(), attempts))),
     )

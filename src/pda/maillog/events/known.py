@@ -173,6 +173,11 @@ class Summary(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Another entry of ours may have the same message: it came from inside, or was requeued."""
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more is expected of it: it has gone, and is no part of a longer way."""
+        return bool(self.removed_at and not (self.origins or self.origin or self.goes_on))
+
+    @property
     def goes_on(self) -> bool:
         """Whether the message is known to go on as another entry."""
         return self.requeued or bool(self.handed_on)
@@ -197,6 +202,8 @@ class Whole(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Queue ids that replies give the message, and whether surely one of our own hosts'."""
     message_id: str
     """Where another entry of ours may have the same message, else empty."""
+    over: bool
+    """Whether nothing more is expected of it."""
     rest: msgspec.Raw
     """A `Rest`, as octets."""
 
