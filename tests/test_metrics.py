@@ -97,6 +97,20 @@ def test_each_line_has_one_fate(tmp_path: Path) -> None:
     assert now.keys() == FATES.keys()  # the words for them on the page
 
 
+def test_what_is_worked_out_and_waits_still_has_one_fate(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    ingest = Ingest(Pipeline(RULES), store.writer, config.zone)
+    live = ingest.pipeline.source()
+    store.add_told(gather(live.read(message(deliveries=[attempt()]), NOW)))
+    ingest._waiting = 3
+    found = ingest.fates()
+    assert (found["new"], found["known"], found["waiting"]) == (
+        ingest.pipeline.tally.events - 3,
+        0,
+        3,
+    )
+
+
 def test_lines_that_were_lost_before(ingest: Ingest) -> None:
     source = ingest.pipeline.source()
     for n in range(3):

@@ -457,10 +457,12 @@ class Ingest:
         At rest `waiting` is 0 and the sum is that of the lines that were read and their repeats.
         """
         tally, told_of = self.pipeline.tally, self.counters()
-        new, refused = self._writer.new_lines, self._writer.removal.refused
         lost, waiting = self.writer_state.lost_events, self._waiting
-        about = tally.events + tally.repeats - tally.left_out
-        known = about - new - refused - lost - waiting
+        left = tally.events + tally.repeats - tally.left_out - lost - waiting
+        # Some of what waits is worked out already.
+        refused = min(self._writer.removal.refused, left)
+        new = min(self._writer.new_lines, left - refused)
+        known = left - refused - new
         others = {name: told_of[name] for name in told_of if name != "events"}
         return {"new": new, "known": known, "refused": refused, "left_out": tally.left_out,
                 "lost": lost, "waiting": waiting, **others}  # fmt: skip

@@ -65,6 +65,8 @@ def begin(settings: LogSettings) -> None:
     """What is logged goes to standard error, where an operator sees it."""
     _form(settings)
     logging.basicConfig(level=settings.level.upper(), handlers=[_handler])
+    # At level info it names each address that is asked: that of a webhook may be a secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def adjust(settings: LogSettings) -> None:

@@ -96,11 +96,24 @@ def test_oversize_keeps_its_head_and_the_stream(stream: bytes, frames: list[byte
 
 def test_memory_is_bounded_by_the_limit() -> None:
     decoder = FrameDecoder(limit=1000)
-    frames = [frame for _ in range(1000) for frame in decoder.feed(b"x" * 999)]
+    frames = [frame for _ in range(250) for frame in decoder.feed(b"x" * 999)]
     assert frames == [b"x" * 1000]
     assert len(decoder._rest) == 0
     assert decoder.feed(b"x\n<1>next\n") == [b"<1>next"]
     assert decoder.oversize == 1
+
+
+@pytest.mark.parametrize("end", [b"", b"\n<1>next\n"])
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_a_line_that_does_not_end_ends_the_stream(piece: int, end: bytes) -> None:
+    """256 limits of it; one octet less is a line that is cut."""
+    stream = b"<1>first\n" + b"x" * 2561 + end
+    pieces = [stream[at : at + piece] for at in range(0, len(stream), piece)]
+    decoder, frames = decode(pieces, limit=10)
+    assert (frames, decoder.oversize, decoder.close()) == ([b"<1>first", b"x" * 10], 1, None)
+    assert decoder.error
+    decoder, frames = decode([b"x" * 2560 + b"\n<1>next\n"], limit=10)
+    assert (frames, decoder.error) == ([b"x" * 10, b"<1>next"], None)
 
 
 @pytest.mark.parametrize(

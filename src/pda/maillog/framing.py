@@ -7,7 +7,8 @@ sockets nor what a frame says. What rsyslog, syslog-ng and Vector do differs; th
   other digit begins a text: a message may start with a year.
 - Everything else is non-transparent framing (§3.4.2): LF, CRLF or NUL ends a frame. Empty frames
   are keep-alives of some senders and vanish.
-- A frame over the limit keeps its first octets; the rest is skipped and the stream goes on.
+- A frame over the limit keeps its first octets; the rest is skipped and the stream goes on. One
+  without count that has no end for very long never will: its stream is broken.
 - A stream that cannot be syslog, or has lost its count, is broken: it ends there.
 """
 
@@ -19,6 +20,9 @@ __all__ = ["DEFAULT_LIMIT", "FrameDecoder", "FramingError", "trim"]
 
 DEFAULT_LIMIT = 65536
 """Octets of one frame; syslog-ng's default, and more than any UDP datagram holds."""
+
+_ENDLESS = 256
+"""Limits of a frame that a text may have without an end: 16 MiB."""
 
 _TRAILER = b"\r\n\0"
 _TEXT_END = re.compile(rb"[\n\0]")
@@ -59,6 +63,7 @@ class FrameDecoder:
         self._counts = False  # this stream had a counted frame
         self._skip_octets = 0  # octets of an oversize counted frame that are still to come
         self._skip_text = False  # inside an oversize text
+        self._length = 0  # octets of that text so far
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that `data` completes; look at `error` afterwards."""
@@ -125,7 +130,8 @@ class FrameDecoder:
             end = last + 1
         elif len(buffer) - position > self.limit:
             end = last = len(buffer)
-            self._skip_text = True
+            self._skip_text, self._length = True, end - position
+            self._bound(self._length)
         else:
             return position
         octets = buffer[position:last]
@@ -146,8 +152,16 @@ class FrameDecoder:
                     self.error = FramingError("the octet count was lost: no frame ends in time")
                     break
                 self.oversize += 1
+                self._bound(len(text))
             cut.append(text[: self.limit])
+            if self.error:
+                break
         return cut
+
+    def _bound(self, length: int) -> None:
+        """Of a text: what is so long is no line."""
+        if length > _ENDLESS * self.limit:
+            self.error = FramingError("a line that does not end")
 
     def _skip_oversize(self, buffer: bytes, position: int) -> int:
         """Step over the rest of a frame that was cut."""
@@ -157,6 +171,8 @@ class FrameDecoder:
             return end
         found = _TEXT_END.search(buffer, position)
         self._skip_text = found is None
+        self._length += (found.start() if found else len(buffer)) - position
+        self._bound(self._length)
         return found.end() if found else len(buffer)
 
 
