@@ -8,8 +8,9 @@ import sys
 from contextlib import suppress
 
 _EVERY_S, _TRIMMED_EVERY_S = 60.0, 10.0
-_M_ARENA_MAX = -8
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 """Of glibc's malloc.h; other C libraries have no mallopt(3), and no arenas."""
+_LARGE = 256 * 1024
 
 
 def tune() -> None:
@@ -22,8 +23,12 @@ def tune() -> None:
     # after 5 ms where another thread computes.
     sys.setswitchinterval(0.0005)
     # Threads that take turns need no heaps of their own, in each of which freed memory would stay.
+    # What is large (lines as they come, lists of them) stands apart from what stays (pages of the
+    # database): else glibc, once it has seen some of it go, puts it among them and leaves holes.
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 1)
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 async def tidy() -> None:

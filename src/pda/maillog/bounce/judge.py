@@ -21,8 +21,8 @@ from pda.maillog.bounce.reply import FINAL, Evidence, examine
 from pda.maillog.bounce.rules import CONDITIONS, Rule, RuleList, read
 from pda.maillog.events import BounceType, Failure, Verdict
 
-CACHE = 16_384
-"""Verdicts, and masked replies, remembered. Some 30 MB at most, as only short ones are; replies
+CACHE = 4096
+"""Verdicts, and masked replies, remembered. Some 8 MB at most, as only short ones are; replies
 that differ only in the address, as most do, are one masked reply."""
 _SHORT = 700
 
