@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pda.maillog.events import State
 from pda.store import queries
 from pda.store.queries import Filter, OutcomeRow
-from tests.support import Store, line
+from tests.support import Store, line, message
 
 FIRST, SECOND, THIRD = "4jXPlN1VQlzJbS1", "4jXPlN1VQlzJbS2", "4jXPlN1VQlzJbS3"
 MESSAGE_ID = "<98494.5.1@shop>"
@@ -177,3 +177,18 @@ def test_a_filter_hop_is_found_over_restarts(
         (SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}"),
         (SECOND, "b@x.example", "hard-bounce", "shop", f"mx1/{FIRST}"),
     ]
+
+
+@pytest.mark.parametrize("relay", ["mx2.example.com[198.51.100.2]:25", FILTER])
+@pytest.mark.parametrize("cut", range(6))
+def test_a_hop_is_found_though_all_else_is_forgotten(tmp_path: Path, relay: str, cut: int) -> None:
+    """At the cut others take the one place that there is in memory."""
+    first = entry(FIRST, [sent("a@x.example", relay, f"250 2.0.0 Ok: queued as {SECOND}")])
+    second = entry(SECOND, [bounced("a@x.example")], client="h[198.51.100.9]", second=2)
+    lines = [*first, *second]
+    store = Store(tmp_path, limit=1)
+    for number, some in enumerate((lines[: cut + 2], lines[cut + 2 :])):
+        store.add(some)
+        store.add(message(f"4jXPlN1VQl0000{number}", message_id=f"<{number}@x>"))
+    assert (SECOND, "a@x.example", "hard-bounce", "shop", f"mx1/{FIRST}") in told(store)
+    store.close()

@@ -50,7 +50,7 @@ class Links:
         for one in touched:
             life, summary = one.life, one.summary
             self._hosts.setdefault(life.host)
-            keys |= self._stored(one)
+            keys |= self._claimants(one) | self._stored(one)
             for queue_id, internal in one.names:
                 _note(self._expected, queue_id, (life.host, life.queue_id))
                 if internal:
@@ -108,12 +108,15 @@ class Links:
         for queue_id, _ in life.summary.origins if life.summary else ():
             _note(self._claimed, queue_id, key)
 
-    def _stored(self, one: Touched) -> set[EntryKey]:
-        """Of the entries that it names, or that have named it, those known to be stored."""
+    def _claimants(self, one: Touched) -> set[EntryKey]:
+        """The entries that have named it, be they remembered or long forgotten."""
         queue_id = one.life.queue_id
-        keys = {*self._expected.get(queue_id, ()), *self._claimed.get(queue_id, ())}
-        for name, _ in (*one.names, *one.summary.origins):
-            keys |= {(host, name) for host in self._hosts}
+        return {*self._expected.get(queue_id, ()), *self._claimed.get(queue_id, ())}
+
+    def _stored(self, one: Touched) -> set[EntryKey]:
+        """Of the entries that it names, those known to be stored."""
+        names = [name for name, _ in (*one.names, *one.summary.origins)]
+        keys = {(host, name) for name in names for host in self._hosts}
         return {key for key in keys if self._entries.knows(key)}
 
     def find(self, touched: Sequence[Touched]) -> list[Life]:
