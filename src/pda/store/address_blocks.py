@@ -13,14 +13,13 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import accumulate, chain, groupby
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 import zstandard
 
-from pda.store.database import Connection, Row, Value, roll_back
+from pda.store.database import Connection, Row, Value, snapshot
 from pda.store.names import number_of
 
 TABLES: Final = (
@@ -268,7 +267,8 @@ class Search:
     def between(self, low: int, high: int) -> list[int]:
         """From one number to another."""
         known = self._known
-        with _unchanged(self._connection):
+        # Else a block that takes the place of others might be missed.
+        with snapshot(self._connection):
             rows = self._connection.execute(_BETWEEN, (low, high)).fetchall()
             self._known = {
                 number: known[number] if number in known else self._found(number, last)
@@ -292,16 +292,6 @@ class Search:
 
 
 _at, _behind = bisect_left, bisect_right
-
-
-@contextmanager
-def _unchanged(connection: Connection) -> Iterator[None]:
-    """Else a block that takes the place of others might be missed."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        roll_back(connection)
 
 
 class _Wanted:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
@@ -36,7 +35,7 @@ from pda.store.address_blocks import (
     parts,
     parts_of,
 )
-from pda.store.database import Connection, Row, Value, roll_back, transaction
+from pda.store.database import Connection, Row, Value, snapshot, transaction
 from pda.store.names import number_of
 
 TABLE: Final = "CREATE TABLE address_left (piece INTEGER PRIMARY KEY)"
@@ -106,7 +105,7 @@ def find_together(connection: Connection) -> Changed | None:
 
     For a reading connection.
     """
-    with _reading(connection):
+    with snapshot(connection):
         piece = connection.execute(_DUE_SMALL).fetchone()
         if piece is not None:
             small = _blocks(connection, _SMALL_OF, piece)[:_SMALL_AT_A_TIME]
@@ -124,7 +123,7 @@ def find_left(connection: Connection) -> Changed | None:
 
     For a reading connection.
     """
-    with _reading(connection):
+    with snapshot(connection):
         piece = connection.execute("SELECT min(piece) FROM address_left").fetchone()
         if piece is None or piece[0] is None:
             return None
@@ -178,16 +177,6 @@ def recompute(connection: Connection) -> None:
             span = min(number for number, _ in named), max(number for number, _ in named)
             run = _run(_next_number(connection), span, addressed(named))
             connection.executemany(PUT, run)
-
-
-@contextmanager
-def _reading(connection: Connection) -> Iterator[None]:
-    """All of it as it is at one moment."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        roll_back(connection)
 
 
 def _blocks(connection: Connection, sql: str, values: Sequence[Value]) -> list[_Block]:

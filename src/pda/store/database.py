@@ -249,6 +249,16 @@ def transaction(connection: Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """All that is read within it is as it was at one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        roll_back(connection)
+
+
 def roll_back(connection: Connection) -> None:
     """Nothing of the open transaction stays; SQLite does so itself where the disk is full."""
     if connection.in_transaction:
