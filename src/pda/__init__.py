@@ -46,6 +46,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         store/counting.py tally.py   what is counted of them: statistics
         store/stretches.py    when the messages of each stretch of entries were heard of
         store/batch.py lives.py   rows into the database, and what was known out of it
+        store/message_ids.py  what surely is not known, without asking
       maillog/pseudonyms.py  erased addresses in whatever a line says
       maillog/rejudge.py    what other rules change of what is known
     store/                SQLCipher; SQL lives here and nowhere else

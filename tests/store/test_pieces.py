@@ -41,12 +41,11 @@ def fill(connection: Connection, terms: Terms, first: int = 1) -> None:
 
 
 def found(connection: Connection, hashed: int) -> list[int]:
-    rows = connection.execute(pieces.find_any(1), (hashed,)).fetchall()
-    return sorted({int(str(number)) for (number,) in rows})
+    return between(connection, hashed, 0, 2**62)
 
 
 def between(connection: Connection, hashed: int, low: int, high: int) -> list[int]:
-    rows = connection.execute(pieces.FIND_BETWEEN, (low, high, hashed, hashed)).fetchall()
+    rows = connection.execute(pieces.find_between(1), (low, high, hashed)).fetchall()
     return sorted({int(str(number)) for (number,) in rows})
 
 

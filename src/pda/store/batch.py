@@ -8,7 +8,8 @@ row itself: NULL is written as NULLIF(?, …), and an octet string is bound as a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TypeAlias
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from pda.store import address_blocks, bounced, imports, pieces, rejects
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
-from pda.store.names import Name
+from pda.store.names import Name, number_of
 
 _NEW = {
     **rejects.NEW,
@@ -31,6 +32,8 @@ _ENTRY = (
     "host_id", "queue_id", "born", "client_id", "claimed_id", "message_id", "msg_id", "sender",
     "size", "nrcpt", "expired_at", "removed_at", "origin", "facts",
 )  # fmt: skip
+_MESSAGE_ID = 6
+"""Where it stands in such a row."""
 # To replace a row takes twice as long where a table has other indexes, also if there is none. Host
 # and queue id stay as they are: an index is written anew where one of its columns is set.
 _PUT_ENTRY = f"""
@@ -129,6 +132,11 @@ class Batch(msgspec.Struct):
     """Lines that were too old to be stored."""
     refused_attempts: int = 0
     """Attempts among them."""
+
+    def message_ids(self) -> Iterator[tuple[int, str]]:
+        """Those of the entries that it writes."""
+        for row in chain(self.placed.entries if self.placed else (), self.entries):
+            yield number_of(row[0]), str(row[_MESSAGE_ID])
 
     def lose_evidence(self, recipient: str, entry_id: int) -> None:
         """An outcome may have said something about the address, and does so no more."""

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life, Wanted
 from pda.store.database import Connection, Value
+from pda.store.message_ids import EVERYWHERE, MessageIds
 from pda.store.names import number_of
-from pda.store.pieces import find_any
+from pda.store.pieces import find_between
 from pda.store.removal import Removal
 from pda.store.row import RowOf
 from pda.store.terms import term
@@ -25,8 +26,12 @@ _T = TypeVar("_T")
 class StoredLives:
     """The queue entries of one database."""
 
-    def __init__(self, connection: Connection, row_of: RowOf, removal: Removal) -> None:
+    def __init__(
+        self, connection: Connection, row_of: RowOf, removal: Removal, last_entry: int
+    ) -> None:
         self._connection = connection
+        self.message_ids = MessageIds(connection, last_entry)
+        """To be told of all that is written."""
         self._numbers, self._facts = row_of.numbers, row_of.facts
         self._removal = removal
 
@@ -59,15 +64,19 @@ class StoredLives:
         The sender chooses the Message-ID: more entries with one than a way has hops are no way.
         """
         found: dict[str, list[EntryKey]] = {}
-        for some in _slices(message_ids):
-            rows = self._connection.execute(
-                "SELECT message_id, host_id, queue_id FROM entry"
-                f" WHERE id IN ({find_any(len(some))}) ORDER BY id",
-                [term("message-id", message_id) for message_id in some],
-            ).fetchall()
-            for message_id, host_id, queue_id in rows:
-                key = self._numbers.hosts.name(number_of(host_id)), str(queue_id)
-                found.setdefault(str(message_id), []).append(key)
+        # While somebody is erased, Message-IDs change behind the filter's back.
+        is_known = not self._removal.is_erasing
+        places = self.message_ids.where(message_ids) if is_known else [(EVERYWHERE, message_ids)]
+        for span, may_be_there in places:
+            for terms in _slices(sorted({term("message-id", one) for one in may_be_there})):
+                rows = self._connection.execute(
+                    "SELECT message_id, host_id, queue_id FROM entry"
+                    f" WHERE id IN ({find_between(len(terms))}) ORDER BY id",
+                    [*span, *terms],
+                ).fetchall()
+                for message_id, host_id, queue_id in rows:
+                    key = self._numbers.hosts.name(number_of(host_id)), str(queue_id)
+                    found.setdefault(str(message_id), []).append(key)
         return {one: found[one][-_MOST_HOPS:] for one in message_ids & found.keys()}
 
     def _lives(self, column: str, values: Collection[Value]) -> Iterator[Life]:

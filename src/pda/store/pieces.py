@@ -44,15 +44,11 @@ DELETE FROM term WHERE hash = ?1 AND entry_id = ?2
 """
 # In the order of the pieces, so that each is a search in a piece and nothing else.
 _FIND: Final = """
-SELECT t.entry_id FROM term_piece p CROSS JOIN term t ON t.piece = p.number AND t.hash IN
-"""
-FIND_BETWEEN: Final = """
 WITH span (low, high) AS (SELECT ?, ?)
 SELECT t.entry_id FROM span CROSS JOIN term_piece p ON p.first <= span.high AND p.last >= span.low
     CROSS JOIN term t
-    ON t.piece = p.number AND t.hash IN (?, ?) AND t.entry_id BETWEEN span.low AND span.high
+    ON t.piece = p.number AND t.hash IN ({}) AND t.entry_id BETWEEN span.low AND span.high
 """
-"""Entries from one number to another with one of two terms."""
 _ALL: Final = "SELECT number, first, last FROM term_piece"
 _NTH: Final = "SELECT hash, entry_id FROM term WHERE piece = ? LIMIT 1 OFFSET ?"
 _UP_TO: Final = "piece = ? AND (hash, entry_id) <= (?, ?)"
@@ -75,9 +71,9 @@ _Place = tuple[int, int]
 """Within a piece: hash and entry."""
 
 
-def find_any(hashes: int) -> str:
-    """A statement for the entries with one of so many terms."""
-    return f"{_FIND} ({','.join('?' * hashes)})"
+def find_between(hashes: int) -> str:
+    """A statement for the entries, from one number to another, with one of so many terms."""
+    return _FIND.format(",".join("?" * hashes))
 
 
 def put(connection: Connection, terms: Iterable[tuple[int, int]]) -> None:

@@ -103,7 +103,7 @@ class Writer:
         """As the database has them now."""
         self._rows = rows = Rows(self._connection)
         self._rejects = RejectRows(self._connection, rows.numbers.hosts, rows.numbers.clients)
-        self._lives = StoredLives(self._connection, rows.of, self.removal)
+        self._lives = StoredLives(self._connection, rows.of, self.removal, rows.last_entry)
 
     @property
     def last_entry(self) -> int:
@@ -195,6 +195,7 @@ class Writer:
         """
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
+        self._lives.message_ids.add(batch.message_ids())
         with self._whole():
             put_names(self._connection, batch.names)
             if batch.placed is not None:

@@ -14,7 +14,7 @@ import msgspec
 from pda.maillog.events import State, address_key
 from pda.store.address_blocks import WIDE_BITS, Search
 from pda.store.database import Connection, Value
-from pda.store.pieces import FIND_BETWEEN, PIECE_BITS
+from pda.store.pieces import PIECE_BITS, find_between
 from pda.store.queries.filters import Condition, Filter, Kind, message_ids
 from pda.store.stretches import STRETCH_BITS
 from pda.store.terms import term
@@ -123,7 +123,7 @@ def _sources(connection: Connection, kind: Kind, wanted: Filter) -> Iterator[Sou
 
 
 def _of_terms(one: int, other: int, width: int) -> Source:
-    return Index(FIND_BETWEEN, [one, other], width)
+    return Index(find_between(2), [one, other], width)
 
 
 def _failed(kind: Kind, wanted: Filter) -> Iterator[Source]:
