@@ -13,10 +13,10 @@ from pda.maillog.events import refused_told
 from pda.maillog.pipeline import Pipeline
 from pda.store import erasure, queries
 from pda.store.address_blocks import Search
-from pda.store.database import Connection
+from pda.store.database import Connection, Value
 from pda.store.edits import NotThereError
 from pda.store.erasure import EraseAddress
-from pda.store.facts import PackedFacts
+from pda.store.facts import InRow, PackedFacts
 from pda.store.queries import Filter
 from tests.support import NOW, RULES, Store, attempt, line, message
 
@@ -50,16 +50,21 @@ LINES = [
 def everything(connection: Connection) -> Iterator[str]:
     """Every value of every row of every table, facts unpacked; blocks are asked by `naming`."""
     facts = PackedFacts()
-    named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'address_block'"
-    for (table,) in connection.execute(named).fetchall():
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'address_block'"
+    for (table,) in connection.execute(tables).fetchall():
         columns = [
             str(row[1]) for row in connection.execute(f'PRAGMA table_info("{table!s}")').fetchall()
         ]
         for row in connection.execute(f'SELECT * FROM "{table!s}"').fetchall():
-            for column, value in zip(columns, row, strict=True):
-                octets = facts.unpack(value) if column == "facts" else value
+            named = dict(zip(columns, row, strict=True))
+            for column, value in named.items():
+                octets = facts.unpack(value, in_row(named)) if column == "facts" else value
                 text = octets.decode("utf-8", "replace") if isinstance(octets, bytes) else octets
                 yield f"{table!s}.{column}: {text}"
+
+
+def in_row(named: dict[str, Value]) -> InRow:
+    return InRow.of(named["born"], named["message_id"], named["sender"])
 
 
 def naming(store: Store, *words: str) -> list[str]:

@@ -20,7 +20,7 @@ from pda.store.audit import Deed
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
 from pda.store.edits import NotThereError
-from pda.store.facts import PackedFacts
+from pda.store.facts import InRow, PackedFacts
 from pda.store.names import number_of
 from pda.store.removal import pseudonyms, secret_for_writing
 from pda.store.terms import Kind, term
@@ -218,16 +218,19 @@ class _Walk:
 
     def _rewrite_facts(self, after: int, to: int) -> int:
         rows = self._connection.execute(
-            "SELECT id, facts FROM entry WHERE id > ? AND id <= ?", (after, to)
+            "SELECT id, facts, born, message_id, sender FROM entry WHERE id > ? AND id <= ?",
+            (after, to),
         ).fetchall()
         changed: list[Row] = []
-        for number, octets in rows:
-            facts = self._facts.unpack(octets)
+        for number, octets, *others in rows:
+            facts = self._facts.unpack(octets, InRow.of(*others))
             if self._word.encode() not in facts.lower():
                 continue
             now = self._known.facts(facts)
             if now is not None:
-                changed.append((bytearray(self._facts.pack(pack_facts(now))), number))
+                # The rest of the row is rewritten after them.
+                in_row = InRow.of(*[_without(value, self._known) for value in others])
+                changed.append((bytearray(self._facts.pack(pack_facts(now), in_row)), number))
         self._connection.executemany("UPDATE entry SET facts = ? WHERE id = ?", changed)
         return len(changed)
 

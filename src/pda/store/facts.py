@@ -1,41 +1,105 @@
 """The facts of a queue entry as its row holds them: small.
 
-Owns the packed form. A dictionary of what facts usually say (tools/train-facts) makes a third to a
-half of them; its number stands in front, and a dictionary is never changed once released.
+Owns the packed form. Times are counted from when the entry was born, and what stands in its row
+already (Message-ID, sender) is left out. A dictionary of what facts usually say (tools/train-facts)
+makes a third of the rest; its number stands in front, and a dictionary is never changed once
+released.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
+from typing import Any, Final
 
+import msgspec
 import zstandard
 
-_NUMBER = b"\x01"
-_MOST_OCTETS = 64 * 1024 * 1024
+from pda.store.database import Value
+
+_WHOLE, _SHORTENED = b"\x01", b"\x02"
+"""Numbers of dictionaries; what the first one packed was not shortened."""
+_MOST_OCTETS: Final = 64 * 1024 * 1024
+_decode = msgspec.msgpack.Decoder(list[tuple[int, int, str, list[Any]]]).decode
+_encode = msgspec.msgpack.Encoder().encode
+# In the place of what stands in the row: nothing that a record says is an array or a map.
+_MESSAGE_ID: Final[list[Any]] = []
+_SENDER: Final[dict[Any, Any]] = {}
+
+
+class InRow(msgspec.Struct, frozen=True):
+    """What else the row of an entry says that its facts say too."""
+
+    born: int
+    message_id: str
+    sender: str
+
+    @classmethod
+    def of(cls, born: Value, message_id: Value, sender: Value) -> InRow:
+        """Of what stands in these columns."""
+        assert isinstance(born, int)
+        return cls(born, str(message_id or ""), str(sender or ""))
+
+
+def shortened(facts: bytes, row: InRow) -> bytes:
+    """Facts without what the row of their entry says; see `pda.maillog.events.pack_facts`."""
+    left_out: dict[Any, Any] = {row.message_id: _MESSAGE_ID, row.sender: _SENDER}
+    left_out.pop("", None)
+    known, born = left_out.get, row.born
+    return _encode(
+        [
+            (at - born, grade, name, [known(value, value) for value in record])
+            for at, grade, name, record in _decode(facts)
+        ]
+    )
+
+
+def _in_full(facts: bytes, row: InRow) -> bytes:
+    """The other way round."""
+
+    def full(value: object) -> object:
+        if value == _MESSAGE_ID:
+            return row.message_id
+        return row.sender if value == _SENDER else value
+
+    return _encode(
+        [
+            (at + row.born, grade, name, [*map(full, record)])
+            for at, grade, name, record in _decode(facts)
+        ]
+    )
 
 
 class PackedFacts:
     """Packs and unpacks; not to be used by two threads at a time."""
 
     def __init__(self) -> None:
-        dictionary = zstandard.ZstdCompressionDict(
-            files("pda").joinpath("data", "facts-1.zdict").read_bytes()
-        )
         parameters = zstandard.ZstdCompressionParameters.from_level(
             1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_dict_id=False
         )
         self._pack = zstandard.ZstdCompressor(
-            dict_data=dictionary, compression_params=parameters
+            dict_data=_dictionary(_SHORTENED), compression_params=parameters
         ).compress
-        self._unpack = zstandard.ZstdDecompressor(
-            dict_data=dictionary, format=zstandard.FORMAT_ZSTD1_MAGICLESS
-        ).decompress
+        self._unpack = {number: _unpacking(number) for number in (_WHOLE, _SHORTENED)}
 
-    def pack(self, facts: bytes) -> bytes:
-        """The octets for a row; see `pda.maillog.events.pack_facts`."""
-        return _NUMBER + self._pack(facts)
+    def pack(self, facts: bytes, row: InRow) -> bytes:
+        """The octets for a row that says so; see `pda.maillog.events.pack_facts`."""
+        return _SHORTENED + self._pack(shortened(facts, row))
 
-    def unpack(self, octets: object) -> bytes:
+    def unpack(self, octets: object, row: InRow) -> bytes:
         """The facts in the octets of a row, as octets."""
         assert isinstance(octets, bytes)
-        return self._unpack(octets[1:], max_output_size=_MOST_OCTETS)
+        number = octets[:1]
+        facts = self._unpack[number](octets[1:], _MOST_OCTETS)
+        return facts if number == _WHOLE else _in_full(facts, row)
+
+
+def _dictionary(number: bytes) -> zstandard.ZstdCompressionDict:
+    file = files("pda").joinpath("data", f"facts-{number[0]}.zdict")
+    return zstandard.ZstdCompressionDict(file.read_bytes())
+
+
+def _unpacking(number: bytes) -> Callable[[bytes, int], bytes]:
+    return zstandard.ZstdDecompressor(
+        dict_data=_dictionary(number), format=zstandard.FORMAT_ZSTD1_MAGICLESS
+    ).decompress

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life, Wanted
 from pda.store.database import Connection, Value
+from pda.store.facts import InRow
 from pda.store.message_ids import EVERYWHERE, MessageIds
 from pda.store.names import number_of
 from pda.store.pieces import find_between
@@ -83,13 +84,13 @@ class StoredLives:
         """The entries whose column has one of these values, with their facts."""
         for some in _slices(values):
             rows = self._connection.execute(
-                "SELECT id, host_id, queue_id, facts FROM entry"
+                "SELECT id, host_id, queue_id, facts, born, message_id, sender FROM entry"
                 f" WHERE {column} IN ({_marks(some)})",
                 some,
             ).fetchall()
-            for entry_id, host_id, queue_id, facts in rows:
+            for entry_id, host_id, queue_id, facts, *others in rows:
                 host = self._numbers.hosts.name(number_of(host_id))
-                known = Facts(str(queue_id), self._facts.unpack(facts))
+                known = Facts(str(queue_id), self._facts.unpack(facts, InRow.of(*others)))
                 life = Life(host, str(queue_id), known, {}, entry_id=number_of(entry_id))
                 yield life
 

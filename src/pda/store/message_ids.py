@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 from pda.store.database import Connection
 from pda.store.names import number_of
 
-WINDOW_BITS: Final = 18
-"""A filter is of 262,144 entries, so that old ones can be left out."""
-MOST_WINDOWS: Final = 32
+WINDOW_BITS: Final = 16
+"""A filter is of 65,536 entries, so that old ones can be left out, and few pages are looked at."""
+MOST_WINDOWS: Final = 128
 """16 MiB: eight million entries."""
-_PLACES: Final = 1 << 22
-"""Bits of a filter, 16 for each entry: one of two hundred answers is wrong."""
+_PLACES: Final = 1 << 20
+"""Bits of a filter, 16 for each entry: one of seven hundred answers is wrong."""
 _MASK: Final = _PLACES - 1
 _WORTH_READING, _AT_A_TIME = 1024, 16_384
 """Questions about entries that are not known yet, after which so many of them are read: which takes
@@ -70,14 +70,14 @@ class MessageIds:
                 self._read_older()
         if self._from > 1:
             yield Span(0, self._from - 1), [*message_ids]
-        places = [(one, *_places(one)) for one in message_ids]
+        places = [(one, a, b, more) for one in message_ids for a, b, *more in [_places(one)]]
         for window, bits in sorted(self._windows.items()):
             found = [
                 one
-                for one, a, b, c in places
+                for one, a, b, more in places
                 if bits[a >> 3] >> (a & 7) & 1
                 and bits[b >> 3] >> (b & 7) & 1
-                and bits[c >> 3] >> (c & 7) & 1
+                and all(bits[c >> 3] >> (c & 7) & 1 for c in more)
             ]
             if found:
                 first = window << WINDOW_BITS
@@ -102,7 +102,9 @@ class MessageIds:
         self.add((number_of(number), str(message_id)) for number, message_id in rows)
 
 
-def _places(message_id: str) -> tuple[int, int, int]:
+def _places(message_id: str) -> tuple[int, int, int, int, int]:
     """Where it stands in a filter; by a hash that nobody can foresee who makes one up."""
     hashed = hash(message_id)
-    return hashed & _MASK, hashed >> 21 & _MASK, hashed >> 42 & _MASK
+    a, step = hashed & _MASK, hashed >> 32
+    b, c = a + step & _MASK, a + 2 * step & _MASK
+    return a, b, c, a + 3 * step & _MASK, a + 4 * step & _MASK

@@ -6,9 +6,9 @@ them, is the business of `rows` and `sheets`.
 
 from __future__ import annotations
 
-from pda.maillog.events import Attempt, Life, Outcome, Verdict
+from pda.maillog.events import Attempt, Life, Outcome, Summary, Verdict
 from pda.store.database import Row
-from pda.store.facts import PackedFacts
+from pda.store.facts import InRow, PackedFacts
 from pda.store.names import Manner, NewNames, Numbers
 
 
@@ -38,7 +38,7 @@ class RowOf:
             summary.expired_at,
             summary.removed_at,
             summary.origin,
-            bytearray(self.facts.pack(life.facts.packed())),
+            bytearray(self.facts.pack(life.facts.packed(), in_row(summary))),
         )
 
     def attempt(self, new: NewNames, number: int, attempt: Attempt) -> Row:
@@ -82,6 +82,11 @@ class RowOf:
             self.numbers.verdicts.number(outcome.verdict, new),
             change,
         )
+
+
+def in_row(summary: Summary) -> InRow:
+    """What the row of an entry says that its facts say too."""
+    return InRow(summary.born, summary.message_id, summary.sender or "")
 
 
 def address_of(recipient: str, outcome: Outcome) -> str:

@@ -20,7 +20,7 @@ from pda.maillog.events import (
     unpack_facts,
 )
 from pda.store.database import Connection, Value
-from pda.store.facts import PackedFacts
+from pda.store.facts import InRow, PackedFacts
 from pda.store.queries.rows import (
     ATTEMPTS,
     MESSAGES,
@@ -81,7 +81,8 @@ def story(connection: Connection, number: int, client: str | None = None) -> Sto
     ).fetchone()
     if found is None:
         return None
-    (message,), facts = MESSAGES.made([found], skipped=1), _facts(found[0])
+    (message,) = MESSAGES.made([found], skipped=1)
+    facts = _facts(found[0], InRow.of(message.born, message.message_id, message.sender))
     return Story(
         message=message,
         events=[_event(fact) for fact in facts],
@@ -90,8 +91,8 @@ def story(connection: Connection, number: int, client: str | None = None) -> Sto
     )
 
 
-def _facts(octets: Value) -> list[Fact]:
-    facts = unpack_facts(PackedFacts().unpack(octets))
+def _facts(octets: Value, in_row: InRow) -> list[Fact]:
+    facts = unpack_facts(PackedFacts().unpack(octets, in_row))
     return sorted(facts, key=lambda fact: fact.at)
 
 
