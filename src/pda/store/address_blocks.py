@@ -218,12 +218,12 @@ class Packing:
 
     def text(self, addresses: Value) -> bytes:
         """What is looked through."""
-        assert isinstance(addresses, bytes)
+        assert isinstance(addresses, bytes | bytearray)
         return self._unpack(addresses, max_output_size=_MOST_OCTETS)
 
     def entries(self, entries: Value) -> tuple[bytes, list[int]]:
         """Those of all addresses, and where those of each begin, and the last ones end."""
-        assert isinstance(entries, bytes)
+        assert isinstance(entries, bytes | bytearray)
         planes = self._unpack(entries, max_output_size=_MOST_OCTETS)
         many = len(planes) // _USED
         numbers = bytearray(_WIDTH * many)

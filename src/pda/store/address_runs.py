@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from pda.store.address_blocks import (
     ADDRESSES,
@@ -44,8 +44,12 @@ _WIDEST: Final = (1 << WIDE_BITS) - 1
 _PACKED: Final = 4096
 """Addresses of a block of a run."""
 _LEVEL: Final = 9
+_ROWS: Final = 1000
+"""Read at a time: all at once would take megabytes."""
 _SMALL_DUE, _SMALL_AT_A_TIME = 16, 128
 """Small blocks of a piece that are put together."""
+_SORTED_AT_A_TIME: Final = 16
+"""Small blocks that are sorted in memory: of all together the addresses would take 20 MB."""
 _RUNS_DUE, _RUNS_AT_A_TIME = 4, 32
 """Runs of a stretch that are put together."""
 _DUE: Final = """
@@ -90,6 +94,10 @@ class Changed(NamedTuple):
     """In which nothing is left to be taken away."""
 
 
+_Packed: TypeAlias = Sequence[Value]
+"""The addresses of a block, and their entries."""
+
+
 class _Block(NamedTuple):
     number: int
     first: int
@@ -109,12 +117,14 @@ def find_together(connection: Connection) -> Changed | None:
         piece = connection.execute(_DUE_SMALL).fetchone()
         if piece is not None:
             small = _blocks(connection, _SMALL_OF, piece)[:_SMALL_AT_A_TIME]
-            return _together(connection, [[one] for one in small])
+            return _together(connection, small, _sorted(connection, small))
         stretch = connection.execute(_DUE_RUNS).fetchone()
         if stretch is not None:
             blocks = _blocks(connection, _RUNS_OF, stretch)
-            runs = (list(run) for _, run in groupby(blocks, key=attrgetter("span")))
-            return _together(connection, list(islice(runs, _RUNS_AT_A_TIME)))
+            every = (list(run) for _, run in groupby(blocks, key=attrgetter("span")))
+            runs = list(islice(every, _RUNS_AT_A_TIME))
+            in_order = [_in_order(map(partial(_packed, connection), run)) for run in runs]
+            return _together(connection, list(chain.from_iterable(runs)), in_order)
     return None
 
 
@@ -159,7 +169,7 @@ def rewrite(connection: Connection, between: Span, change: Callable[[str], str],
     changed = Changed([], [], [])
     octets = word.encode()
     for block in _blocks(connection, _ENDING, between):
-        if octets in _text(connection, block):
+        if octets in Packing().text(_packed(connection, block)[0]):
             _change(changed, connection, block, partial(_renamed, change, octets))
     connection.executemany(DROP, changed.gone)
     connection.executemany(PUT, changed.put)
@@ -175,7 +185,7 @@ def recompute(connection: Connection) -> None:
         named = [(number_of(number), str(address)) for number, address in rows if address]
         if named:
             span = min(number for number, _ in named), max(number for number, _ in named)
-            run = _run(_next_number(connection), span, addressed(named))
+            run = _run(Packing(_LEVEL), _next_number(connection), span, addressed(named))
             connection.executemany(PUT, run)
 
 
@@ -183,30 +193,41 @@ def _blocks(connection: Connection, sql: str, values: Sequence[Value]) -> list[_
     return [_Block(*map(number_of, row)) for row in connection.execute(sql, values).fetchall()]
 
 
-def _text(connection: Connection, block: _Block) -> bytes:
-    row = connection.execute(ADDRESSES, (block.number,)).fetchall()[0]
-    return Packing().text(row[0])
+def _packed(connection: Connection, block: _Block) -> _Packed:
+    (addresses,) = connection.execute(ADDRESSES, (block.number,)).fetchall()[0]
+    (entries,) = connection.execute(ENTRIES, (block.number,)).fetchall()[0]
+    return addresses, entries
 
 
-def _addressed(connection: Connection, block: _Block) -> Iterator[Addressed]:
-    text = _text(connection, block)
-    (packed,) = connection.execute(ENTRIES, (block.number,)).fetchall()[0]
-    entries, begin = Packing().entries(packed)
-    for (domain, local), at, end in zip(parts_of(text), begin, begin[1:], strict=False):
+def _unpacked(packed: _Packed) -> Iterator[Addressed]:
+    entries, begin = Packing().entries(packed[1])
+    every = parts_of(Packing().text(packed[0]))
+    for (domain, local), at, end in zip(every, begin, begin[1:], strict=False):
         yield domain, local, entries[at:end]
 
 
-def _together(connection: Connection, runs: list[list[_Block]]) -> Changed:
-    """One run in the place of several; a small block is not in order."""
-    blocks = [block for run in runs for block in run]
+def _in_order(packed: Iterable[_Packed]) -> Iterator[Addressed]:
+    """Of blocks that follow on one another, each unpacked when it is its turn."""
+    return chain.from_iterable(map(_unpacked, packed))
+
+
+def _sorted(connection: Connection, small: Sequence[_Block]) -> list[Iterator[Addressed]]:
+    """Some of these blocks at a time in order: packed again until it is their turn."""
+    found = []
+    for at in range(0, len(small), _SORTED_AT_A_TIME):
+        some = small[at : at + _SORTED_AT_A_TIME]
+        each = [iter(sorted(_unpacked(_packed(connection, block)))) for block in some]
+        run = [row[-2:] for row in _run(Packing(), 0, some[0].span, _merged(each))]
+        found.append(_in_order(run))
+    return found
+
+
+def _together(
+    connection: Connection, blocks: Sequence[_Block], in_order: list[Iterator[Addressed]]
+) -> Changed:
+    """One run in the place of these blocks."""
     span = min(block.first for block in blocks), max(block.last for block in blocks)
-    each = [
-        chain.from_iterable(_addressed(connection, block) for block in run)
-        if run[0].number < 0
-        else iter(sorted(_addressed(connection, run[0])))
-        for run in runs
-    ]
-    put = _run(_next_number(connection), span, _merged(each))
+    put = _run(Packing(_LEVEL), _next_number(connection), span, _merged(in_order))
     return Changed([(block.number,) for block in blocks], list(put), [])
 
 
@@ -215,8 +236,8 @@ def _merged(runs: list[Iterator[Addressed]]) -> Iterator[Addressed]:
         yield domain, local, b"".join([entries for _, _, entries in same])
 
 
-def _run(number: int, span: Span, every: Iterable[Addressed]) -> Iterator[Row]:
-    packing, every = Packing(_LEVEL), iter(every)
+def _run(packing: Packing, number: int, span: Span, every: Iterable[Addressed]) -> Iterator[Row]:
+    every = iter(every)
     while some := list(islice(every, _PACKED)):
         yield packing.block(number, span, some)
         number -= 1
@@ -234,7 +255,7 @@ def _change(
     change: Callable[[Addressed], Addressed | None],
 ) -> None:
     """The block without what becomes None, if that makes a difference."""
-    before = list(_addressed(connection, block))
+    before = list(_unpacked(_packed(connection, block)))
     now = [one for one in map(change, before) if one is not None]
     if now == before:
         return
@@ -243,22 +264,26 @@ def _change(
         changed.put.append(Packing(_LEVEL).block(block.number, block.span, sorted(now)))
 
 
-def _gone(connection: Connection, piece: int) -> set[int]:
-    """Entries of a piece that are not there any more, as blocks have them."""
-    between = piece << PIECE_BITS, (piece + 1 << PIECE_BITS) - 1
-    rows = connection.execute("SELECT id FROM entry WHERE id BETWEEN ? AND ?", between).fetchall()
+def _gone(connection: Connection, piece: int) -> bytearray:
+    """1 for each entry of a piece that is not there any more, by its number as blocks have it."""
+    begin, end = piece << PIECE_BITS, piece + 1 << PIECE_BITS
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchall()[0]
-    every = range(between[0], min(between[1], number_of(last)) + 1)
-    base = base_of(between[0])
-    return {n - base for n in set(every).difference(number_of(number) for (number,) in rows)}
+    base, end = base_of(begin), min(end, number_of(last) + 1)
+    gone = bytearray(_WIDEST + 1)
+    gone[begin - base : end - base] = b"\1" * (end - begin)
+    rows = connection.execute("SELECT id FROM entry WHERE id >= ? AND id < ?", (begin, end))
+    while some := rows.fetchmany(_ROWS):
+        for (number,) in some:
+            gone[number_of(number) - base] = 0
+    return gone
 
 
-def _without(gone: set[int], one: Addressed) -> Addressed | None:
+def _without(gone: bytearray, one: Addressed) -> Addressed | None:
     domain, local, entries = one
     numbers = numbers_of(entries)
-    if gone.isdisjoint(numbers):
+    left = [number for number in numbers if not gone[number]]
+    if len(left) == len(numbers):
         return one
-    left = [number for number in numbers if number not in gone]
     return (domain, local, octets_of(left)) if left else None
 
 

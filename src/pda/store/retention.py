@@ -7,6 +7,7 @@ older than any is kept for. Figures by the hour or day stay (`counting`): they n
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -83,7 +84,7 @@ class Span(NamedTuple):
 class Born(NamedTuple):
     """Queue entries that were born before a horizon, some of them."""
 
-    numbers: list[int]
+    numbers: Sequence[int]
     """In the order of their rows: neighbours stand in the same pages."""
     after: Place | None
     """Where to go on looking; None at the end."""
@@ -130,12 +131,15 @@ def find_older(
 
     Lines before the horizon are refused from then on. A transaction of its own.
     """
+    numbers, last = array("q"), after
     with transaction(connection):
         raise_horizon(connection, horizon)
-        rows = connection.execute(_BORN_BEFORE, (horizon, *after, most)).fetchall()
-    places = [(number_of(client), number_of(born), number_of(one)) for client, born, one in rows]
-    numbers = sorted(number for _, _, number in places)
-    return Born(numbers, places[-1] if len(places) == most else None)
+        cursor = connection.execute(_BORN_BEFORE, (horizon, *after, most))
+        while rows := cursor.fetchmany(_AT_A_TIME):
+            numbers.extend(number_of(number) for *_, number in rows)
+            client, born, number = rows[-1]
+            last = number_of(client), number_of(born), number_of(number)
+    return Born(array("q", sorted(numbers)), last if len(numbers) == most else None)
 
 
 def remove_older(
