@@ -1,9 +1,12 @@
-"""What the real service answers over HTTP where a question takes too long, or cannot be answered."""
+"""What the real service answers over HTTP: where a question takes too long, cannot be answered, or
+has no answer.
+"""
 
 from __future__ import annotations
 
 import json
 import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -57,3 +60,21 @@ def test_what_takes_too_long_and_what_fails(tmp_path: Path) -> None:
         change(service, "ALTER TABLE kept RENAME TO outcome")
         assert len(service.outcomes()) == 1
         assert len(service.result("/agent-read/shop")) == 2
+
+
+def test_an_answer_without_content_describes_none(tmp_path: Path) -> None:
+    with Running(tmp_path) as service:
+        connection = HTTPConnection(service.status()["http"][0].removeprefix("http://"))
+        said = json.dumps({"address": "ann@example.org", "mail": "never"})
+        connection.request(
+            "POST", "/api/v1/suppressions", said, {"Content-Type": "application/json"}
+        )
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.read()) == (204, b"")
+            assert not {"content-type", "content-length"} & {
+                name.lower() for name in answer.headers
+            }
+        connection.request("GET", "/healthz")  # the connection lasts
+        with connection.getresponse() as answer:
+            assert answer.read() == b"ok\n"
+        connection.close()

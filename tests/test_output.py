@@ -155,7 +155,9 @@ def test_progress_is_told_once_a_second_at_the_most(
 STATUS = {
     "version": "1.2", "started_at": NOW, "last_line_at": 0, "problem": "the disk is full",
     "listeners": [{"protocol": "udp", "address": "[::1]:5514",
-                   "counters": {"lines": 7, "kernel_drops": 2, "refused_senders": 3}}],
+                   "counters": {"lines": 7}, "dropped": {"kernel_drops": 2, "bad_tls": 3}},
+                  {"protocol": "tcp", "address": "[::1]:5514",
+                   "counters": {"lines": 8}, "dropped": {}}],
     "lines": {"events": 5, "ignored": 2}, "fates": {"new": 4, "known": 1, "lost": 0, "ignored": 2},
     "journal": {"waiting": 3, "read_again": 2, "damaged": 1},
     "lost_before": {"mx1": 9}, "sizes": {"open entries": 4},
@@ -169,7 +171,9 @@ def test_status(capfd: pytest.CaptureFixture[str]) -> None:
     output.status(STATUS)
     assert capfd.readouterr().out == (
         "pda 1.2, running since 2026-03-10T12:00:00Z\nlast line: none yet\n"
-        "PROBLEM: the disk is full\nudp [::1]:5514: 7 lines, 5 dropped or refused\n"
+        "PROBLEM: the disk is full\n"
+        "udp [::1]:5514: 7 lines; dropped or refused: 2 kernel drops, 3 bad tls\n"
+        "tcp [::1]:5514: 8 lines; dropped or refused: none\n"
         "lines: 5 events, 2 ignored\neach line once: 4 new, 1 known, 2 ignored\n"
         "journal: 3 lines wait, 2 were read again, 1 places cannot be read\n"
         "LOST before they were sent: 9 lines of mx1\n"

@@ -55,6 +55,23 @@ def test_certificates_are_read_again_at_sighup(tmp_path: Path) -> None:
         eventually(service.attempts, lambda found: len(found) == 1)
 
 
+def test_who_does_not_speak_tls_is_in_the_status(tmp_path: Path) -> None:
+    files = Authority(tmp_path).files()
+    environment = {
+        "PDA_RECEIVE_LISTEN": "tls://127.0.0.1:0",
+        "PDA_RECEIVE_CERTIFICATE": str(files.certificate),
+        "PDA_RECEIVE_KEY": str(files.key),
+    }
+    with Running(tmp_path, **environment) as service:
+        assert b" 0 lines; dropped or refused: none\n" in service.pda("status").stdout
+        with socket.create_connection(("127.0.0.1", service.port("tls"))) as sock:
+            sock.sendall(attempt() + b"\n")
+            while sock.recv(1000):
+                pass
+        assert b" 0 lines; dropped or refused: 1 bad tls\n" in service.pda("status").stdout
+        assert "1 bad tls" in service.text("/system")
+
+
 def test_a_certificate_that_cannot_be_used_is_said_at_the_start(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue("localhost")

@@ -110,7 +110,13 @@ def _status(name: str, counters: receive.Counters) -> ListenerStatus:
     protocol, _, address = name.partition("://")
     values = asdict(counters)
     last = values.pop("last_line_at")
-    return ListenerStatus(protocol=protocol, address=address, last_line_at=last, counters=values)
+    return ListenerStatus(
+        protocol=protocol,
+        address=address,
+        last_line_at=last,
+        counters=values,
+        dropped=counters.dropped,
+    )
 
 
 def _address(host: str, port: int) -> str:

@@ -163,10 +163,10 @@ def status(values: Mapping[str, Any]) -> None:
         click.echo(f"PROBLEM: {values['problem']}")
     for listener in values["listeners"]:
         counters = listener["counters"]
-        dropped = counters["kernel_drops"] + counters["refused_senders"]
+        dropped = (f"{n} {name.replace('_', ' ')}" for name, n in listener["dropped"].items())
         click.echo(
-            f"{listener['protocol']} {listener['address']}: {counters['lines']} lines,"
-            f" {dropped} dropped or refused"
+            f"{listener['protocol']} {listener['address']}: {counters['lines']} lines;"
+            f" dropped or refused: {', '.join(dropped) or 'none'}"
         )
     for one in values["imports"]:
         if not one["finished"]:

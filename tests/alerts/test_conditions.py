@@ -119,8 +119,14 @@ def test_unclassified(unknown: int, known: int, wanted: Grade) -> None:
 def silence(
     hours: dict[int, int], now: int = NOW, line_at: int = 0, started_at: int = NOW - 10 * DAY
 ) -> dict[str, Grade]:
+    return silence_within(LIMITS, hours, now, line_at, started_at)
+
+
+def silence_within(
+    limits: AlertSettings, hours: dict[int, int], now: int, line_at: int, started_at: int
+) -> dict[str, Grade]:
     vitals = Vitals(last_line_at=line_at, started_at=started_at)
-    found = read_silence(hours, vitals, LIMITS, now)
+    found = read_silence(hours, vitals, limits, now)
     return {one.finding.kind: one.grade for one in found}
 
 
@@ -142,6 +148,14 @@ def test_silence_that_is_usual_is_no_alert() -> None:
     assert silence(weekdays)["no-lines"] is UNSURE
     night = NOW + 10 * HOUR
     assert silence(EVERY_DAY, night)["no-lines"] is UNSURE
+
+
+def test_less_than_an_hour_is_usual_where_the_whole_hour_before_is() -> None:
+    limits, now = AlertSettings(silence_h=0.1), NOW + HOUR // 3
+    silent = silence_within(limits, EVERY_DAY, now, NOW, NOW - DAY)
+    assert silent == {"no-lines": WRONG, "no-mail": RIGHT}
+    heard = silence_within(limits, EVERY_DAY, now, now - 1, NOW - DAY)
+    assert heard == {"no-lines": RIGHT, "no-mail": WRONG}
 
 
 def test_who_has_just_started_has_heard_nothing_yet() -> None:

@@ -52,6 +52,7 @@ LISTENER = ListenerStatus(
     address="127.0.0.1:5514",
     last_line_at=STARTED_AT,
     counters={"lines": 12345, "oversize": 3, "connections_open": 1},
+    dropped={"oversize": 3},
     pace=Pace(17.2, 4.0, (0.0, 4.0, 17.2)),
 )
 

@@ -44,6 +44,7 @@ async def test_status(tmp_path: Path) -> None:
             "address": "127.0.0.1:5514",
             "last_line_at": "2026-03-10T10:00:00.123456Z",
             "counters": {"lines": 12345, "oversize": 3, "connections_open": 1},
+            "dropped": {"oversize": 3},
             "pace": {"now": 17.2, "lately": 4.0, "line": [0.0, 4.0, 17.2]},
         }
     ]

@@ -103,8 +103,9 @@ def read_silence(
     length = int(limits.silence_h * HOUR)
     if not length or not vitals.listens:
         return []
+    before = max(length, HOUR)  # what was usual is known by whole hours only
     usual = sum(
-        _mails(hours, now - days * DAY, length, begun=False) > 0 for days in range(1, 8)
+        _mails(hours, now - days * DAY, before, begun=False) > 0 for days in range(1, 8)
     ) >= _DAYS_WITH_MAIL  # fmt: skip
     mail = _mails(hours, now, length, begun=True) > 0
     heard_at = max(vitals.last_line_at, vitals.started_at)

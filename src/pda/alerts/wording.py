@@ -42,6 +42,8 @@ _ADVICE: dict[Kind, str] = {
     " back.",
     "test": "Nothing is wrong: somebody tries whether alerts arrive.",
 }
+_MOST_FAULT = 60
+"""Characters of an error in a title."""
 
 
 class Mail(msgspec.Struct, frozen=True):
@@ -72,7 +74,7 @@ _TITLES: dict[Kind, Callable[[Finding], str]] = {
     "database": lambda _: "database cannot be written",
     "unacknowledged": lambda it: f"nothing stored for {it.value:.0f} s",
     "rules": lambda _: "rule list refused",
-    "fault": lambda it: f"fault: {_shown(it.text)[:60]}",
+    "fault": lambda it: f"fault: {_begun(_shown(it.text), _MOST_FAULT)}",
     "stopped": lambda _: "pda stops",
     "test": lambda _: "test of alerts",
 }
@@ -156,6 +158,13 @@ def _moment(at: int) -> str:
 
 def _shown(text: str) -> str:
     return plain(" ".join(text.split()))
+
+
+def _begun(text: str, most: int) -> str:
+    """Its beginning, in so many characters: whole words, where the first one is not too long."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most].rpartition(' ')[0] or text[: most - 1]}…"
 
 
 def objects(steps: Sequence[Step], host: str) -> bytes:

@@ -90,6 +90,17 @@ class Lines:
     """They are durable elsewhere: `stored` is to be called too, but no sender waits for it."""
 
 
+_DROPS = (
+    "kernel_drops",
+    "oversize",
+    "incomplete",
+    "bad_framing",
+    "bad_tls",
+    "refused_senders",
+    "refused_connections",
+)
+
+
 @dataclass(slots=True)
 class Counters:
     """What happened at one listener since it was started; nothing is dropped uncounted."""
@@ -126,3 +137,8 @@ class Counters:
     """Octets of the kernel's buffer for datagrams."""
     last_line_at: int = 0
     """µs since the epoch."""
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Those that tell of lines that were not taken, or not whole; by name, but for zeros."""
+        return {name: count for name in _DROPS if (count := getattr(self, name))}

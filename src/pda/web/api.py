@@ -41,6 +41,9 @@ class Listening(msgspec.Struct, frozen=True):
     counters: Annotated[
         Mapping[str, int], Meta(description="What came in and what was dropped; see the metrics.")
     ]
+    dropped: Annotated[
+        Mapping[str, int], Meta(description="Of these, what was not taken, or not whole.")
+    ]
     pace: Annotated[Pace, Meta(description="Lines.")]
 
 

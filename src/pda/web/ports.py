@@ -51,6 +51,8 @@ class ListenerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """0 where none has come yet."""
     counters: Mapping[str, int]
     """By the names of `receive.Counters`, without `last_line_at`."""
+    dropped: Mapping[str, int] = {}
+    """Those of them that tell of lines that were not taken, or not whole; but for zeros."""
     pace: Pace = Pace()
     """Lines."""
 

@@ -160,8 +160,16 @@ class Route:
         if isinstance(answer, Response):
             return answer
         if answer is None:
-            return Response("", 204)
+            return _nothing()
         return Response(msgspec.json.encode(answer), self.status, content_type=JSON)
+
+
+def _nothing() -> Response:
+    """Neither content nor anything that describes some (RFC 9110)."""
+    response = Response("", 204)
+    for name in ("Content-Type", "Content-Length"):
+        del response.headers[name]
+    return response
 
 
 class _Nothing(msgspec.Struct, frozen=True):

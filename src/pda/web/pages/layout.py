@@ -56,15 +56,6 @@ PLACES: Final = (
     Place("/alerts", "Alerts"),
     Place("/system", "System", whole=True),
 )
-DROPS: Final = (
-    "kernel_drops",
-    "oversize",
-    "incomplete",
-    "bad_framing",
-    "refused_senders",
-    "refused_connections",
-)
-"""Counters of a listener that tell of lines that were not taken, or not whole."""
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -93,7 +84,6 @@ class Layout:
             hatched=HATCHED,
             providers=PROVIDERS,
             asset=asset,
-            drops=DROPS,
             ranges=views.NAMES,
             search_path="/messages",
             places=PLACES,
