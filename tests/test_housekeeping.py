@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import trio
 
-from pda import config
+from pda import config, housekeeping
 from pda.backfill import open_log
 from pda.config import RetentionSettings
 from pda.housekeeping import next_bounds, next_piece
@@ -251,3 +251,27 @@ def test_over_http_and_by_command(tmp_path: Path) -> None:
         assert {row.recipient[:6] for row in service.attempts()} == {"erased"}
         assert b"no address" in service.pda("erase", "nobody").stderr
         assert "ann@" not in service.log.read_text()
+
+
+async def test_who_is_written_to_often_is_summed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and as more comes."""
+
+    def often(numbers: range) -> list[bytes]:
+        ids = {n: f"4jXPlN01{n:05}Q" for n in numbers}
+        tries = {n: attempt(queue_id=ids[n], to=f"r{n % 50}@example.org") for n in numbers}
+        return [one for n in numbers for one in message(ids[n], deliveries=[tries[n]])]
+
+    def sums(connection: Connection) -> int:
+        return int(str(connection.execute("SELECT count(*) FROM address_sum").fetchall()[0][0]))
+
+    monkeypatch.setattr(housekeeping, "_SUMS_EVERY_S", 0.01)
+    async with writing(tmp_path) as (rooms, readers), trio.open_nursery() as nursery:
+        await add(rooms, often(range(3200)))
+        nursery.start_soon(rooms.housekeeping.run, readers.call)
+        await until(lambda: readers.call(sums) > 0)
+        before = readers.call(sums)
+        await add(rooms, often(range(3200, 4300)))
+        await until(lambda: readers.call(sums) > before)
+        nursery.cancel_scope.cancel()

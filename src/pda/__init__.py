@@ -67,6 +67,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       alerts.py             what was found wrong, and its figures
       bounced.py suppressions.py   evidence against addresses, and advice
       addresses.py          what is known of many addresses or messages at a time
+        address_sums.py summing.py   of those who are written to often; how it is summed up
       feed.py               what changed, in the order in which it became known
     web/                  what is asked over HTTP
       app.py                the application

@@ -17,7 +17,7 @@ import trio
 
 from pda.config import RetentionSettings
 from pda.ingest import Ingest
-from pda.store import address_runs, erasure, pieces, retention
+from pda.store import address_runs, erasure, pieces, retention, summing
 from pda.store.database import Connection, DatabaseError
 from pda.store.retention import Bounds, Span
 from pda.store.writer import Writer
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _EVERY_S = 600.0
+_SUMS_EVERY_S = 5.0
 _ENTRIES, _MOST_ENTRIES = 100, 1600
 """Removed or rewritten at a time: the first piece takes some ten milliseconds."""
 _PIECE_S = 0.3
@@ -102,11 +103,12 @@ class Housekeeping:
             try:
                 await self.once(ask, time.time_ns() // 1000)
                 self.kept.failed = ""
+                await self._follow(ask)
             except DatabaseError as error:
                 self.kept.failed = str(error)
                 log.error("the database cannot be tidied up now, it is tried again: %s", error)
-            with trio.move_on_after(_EVERY_S):
-                await self._woken.wait()
+                with trio.move_on_after(_EVERY_S):
+                    await self._woken.wait()
 
     async def once(self, ask: Asks, now: int) -> None:
         """All that is to be done at this moment (µs since the epoch)."""
@@ -121,9 +123,33 @@ class Housekeeping:
         while await self._do(pieces.merge):
             pass
         await self._tidy_addresses(ask)
+        await self.sum_up(ask)
+        while made := await trio.to_thread.run_sync(ask, summing.find_wide):
+            await self._put(made)
         await self._give_back()
         if removed:
             await self._cut()
+
+    async def _follow(self, ask: Asks) -> None:
+        """Sums up what comes, until there is more to be done."""
+        until = trio.current_time() + _EVERY_S
+        while trio.current_time() < until and not self._woken.is_set():
+            with trio.move_on_after(_SUMS_EVERY_S):
+                await self._woken.wait()
+            await self.sum_up(ask)
+
+    async def sum_up(self, ask: Asks) -> None:
+        """What has changed, and the entries that hardly change any more."""
+        await self._do(summing.begin_anew)
+        while made := await trio.to_thread.run_sync(ask, summing.find_late):
+            await self._put(made)
+        if window := await self._do(summing.open_spans):
+            find = partial(summing.find_recent, window=window)
+            await self._put(await trio.to_thread.run_sync(ask, find))
+
+    async def _put(self, made: summing.Made) -> None:
+        for part in summing.parts(made):
+            await self._do(partial(summing.put, made=part))
 
     async def erase(self, ask: Asks, now: int) -> None:
         """Ends every erasure that was begun."""

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from pda.store import address_blocks, bounced, imports, pieces, rejects
+from pda.store import address_blocks, address_sums, bounced, imports, pieces, rejects
 from pda.store.database import Connection, Row
 from pda.store.imports import Import
 from pda.store.names import Name, number_of
@@ -166,6 +166,7 @@ def put_placed(connection: Connection, placed: Placed) -> None:
 def execute(connection: Connection, batch: Batch) -> None:
     """Writes the other rows of a batch within a transaction that is open."""
     many = connection.executemany
+    address_sums.note(connection, _changed(batch))
     for table, column in (("entry", "id"), ("attempt", "entry_id"), ("outcome", "entry_id")):
         many(f"DELETE FROM {table} WHERE {column}=?", batch.vacated)
     many(_PUT_ENTRY, batch.entries)
@@ -189,3 +190,11 @@ def execute(connection: Connection, batch: Batch) -> None:
         row = msgspec.structs.astuple(batch.judging)
         connection.execute("INSERT OR REPLACE INTO judging VALUES (1, ?, ?, ?, ?)", row)
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('change', ?)", (batch.last_change,))
+
+
+def _changed(batch: Batch) -> Iterator[tuple[int, str]]:
+    """The outcomes that are others afterwards, or none any more; some of them twice."""
+    yield from batch.outcomes
+    if batch.vacated:
+        gone = {number for (number,) in batch.vacated}
+        yield from ((entry, recipient) for recipient, entry in batch.no_evidence if entry in gone)

@@ -15,7 +15,7 @@ import msgspec
 
 from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
-from pda.store import address_runs, bounced, pieces
+from pda.store import address_runs, address_sums, bounced, pieces
 from pda.store.audit import Deed
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
@@ -259,6 +259,8 @@ class _Walk:
             return
         pieces.remove(self._connection, [(term(kind, text), number)])
         now_key = address_key(now) if kind == "recipient" else now
+        if kind == "recipient":
+            address_sums.note(self._connection, [(number, text), (number, now_key)])
         pieces.put(self._connection, [(term(kind, now_key), number)])
 
     def _rewrite_replies(self, after: int, to: int) -> None:

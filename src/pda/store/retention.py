@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from pda.maillog.events import EntryKey
-from pda.store import address_runs, bounced, pieces
+from pda.store import address_runs, address_sums, bounced, pieces
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
 from pda.store.names import number_of
@@ -177,6 +177,7 @@ def _remove(connection: Connection, rows: Sequence[Row]) -> None:
     ]
     pieces.remove(connection, terms)
     connection.executemany(bounced.REMOVE, outcomes)
+    address_sums.note(connection, [(number_of(one), str(name)) for name, one in outcomes])
     address_runs.leave(connection, numbers)
     for table, column in (("attempt", "entry_id"), ("outcome", "entry_id"), ("entry", "id")):
         connection.execute(f"DELETE FROM {table} WHERE {column} IN {named}")

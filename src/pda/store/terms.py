@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from pda.maillog.events import Summary
 
-Kind: TypeAlias = Literal["recipient", "domain", "message-id"]
+Kind: TypeAlias = Literal["recipient", "address", "domain", "message-id"]
 
 
 def term(kind: Kind, text: str) -> int:

@@ -12,6 +12,7 @@ from pda.store.migrations import (
     access,
     address_blocks,
     address_runs,
+    address_sums,
     alerts,
     counts,
     feed,
@@ -47,4 +48,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     pieces.migrate,
     journal.migrate,
     address_runs.migrate,
+    address_sums.migrate,
 ]
