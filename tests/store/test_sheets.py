@@ -97,6 +97,10 @@ def check(store: Store) -> None:
     """
     assert store.connection.execute(outside).fetchall() == [(0,)]
     changes = store.connection.execute("SELECT count(DISTINCT change), count(*) FROM outcome")
+    told = "SELECT change, entry_id FROM {} ORDER BY change"
+    assert store.connection.execute(told.format("changed")).fetchall() == (
+        store.connection.execute(told.format("outcome")).fetchall()
+    )
     ((different, every),) = changes.fetchall()
     assert different == every
     for number, address in store.connection.execute(

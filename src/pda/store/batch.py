@@ -43,12 +43,16 @@ INSERT INTO entry (id, {", ".join(_ENTRY)}) VALUES (
 """
 _PUT_ATTEMPT = """
 INSERT OR REPLACE INTO attempt VALUES (
-    ?, ?, ?, ?, ?, ?, ?, NULLIF(?, ''), ?, NULLIF(?, 0), ?, NULLIF(?, ''), NULLIF(?, ''),
+    ?, ?, ?, ?, ?, ?, ?, NULLIF(?, ''), ?, NULLIF(?, 0), ?, NULLIF(?, x''), NULLIF(?, ''),
     NULLIF(?, 0), NULLIF(?, '')
 )
 """
-_PUT_OUTCOME = """
-INSERT OR REPLACE INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
+_OUTCOME = ("address", "state", "first_at", "last_at", "attempts", "verdict_id", "change")
+# Not replaced: what follows its change (see the migration `narrow`) would not see one go.
+_PUT_OUTCOME = f"""
+INSERT INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
+ON CONFLICT (entry_id, recipient) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in _OUTCOME)}
 """
 _PUT_WITHDRAWN = "INSERT INTO withdrawn VALUES (?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?)"
 

@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias, cast
 from pysqlcipher3 import dbapi2
 
 APPLICATION_ID = 0x70646132  # "pda2": the first form of the tables was never released
-SCHEMA = 17
+SCHEMA = 18
 """The number of migrations in `schema`, which takes a reader too long to load."""
 KEY_BYTES = 32
 # 8 KiB pages are a fifth faster in bulk than SQLCipher's 4 KiB. Part of the file's format.

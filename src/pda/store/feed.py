@@ -79,11 +79,12 @@ SELECT o.change, o.entry_id || ':' || o.recipient, o.entry_id, h.name, e.queue_i
     e.message_id, coalesce(e.msg_id, ''), e.sender, coalesce(o.address, o.recipient), o.state,
     o.state IN ({_FINAL}), o.first_at, o.last_at, o.attempts, v.bounce_type, v.category, v.rule,
     m.dsn, r.name
-FROM outcome o CROSS JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
+FROM changed n CROSS JOIN outcome o ON o.entry_id = n.entry_id AND o.change = n.change
+    CROSS JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id LEFT JOIN verdict v ON v.id = o.verdict_id
     {LAST_FAILURE}
 """
-_BETWEEN = f" WHERE o.change > ?1 AND o.change <= ?2 AND o.state <> {State.HANDED_ON:d}"
+_BETWEEN = f" WHERE n.change > ?1 AND n.change <= ?2 AND o.state <> {State.HANDED_ON:d}"
 _GONE = f"""
 SELECT w.change, w.entry_id || ':' || w.recipient, w.entry_id, h.name, w.queue_id, c.name,
     '', '', NULL, coalesce(w.address, w.recipient),
@@ -92,7 +93,7 @@ FROM withdrawn w JOIN host h ON h.id = w.host_id JOIN client c ON c.id = w.clien
 WHERE w.change > ?1 AND w.change <= ?2
 """
 _NEXT = """
-SELECT min(change) FROM (SELECT min(change) AS change FROM outcome WHERE change > ?1
+SELECT min(change) FROM (SELECT min(change) AS change FROM changed WHERE change > ?1
     UNION ALL SELECT min(change) FROM withdrawn WHERE change > ?1)
 """
 
@@ -119,7 +120,7 @@ def changes(
     of_outcomes = _OUTCOMES + _BETWEEN + (f" AND o.state IN ({_FINAL})" if final else "")
     told, gone = (
         _found(connection, sql, column, values, limit)
-        for sql, column in ((of_outcomes, "o.change"), (_GONE, "w.change"))
+        for sql, column in ((of_outcomes, "n.change"), (_GONE, "w.change"))
     )
     first = list(islice(merge(told, gone, key=_number), limit + 1))
     if len(first) > limit:
@@ -129,7 +130,7 @@ def changes(
 
 def by_number(connection: Connection, numbers: Iterable[int]) -> dict[int, Change]:
     """The outcomes with these numbers, as far as none of them has changed since."""
-    of_numbers = _OUTCOMES + " WHERE o.change IN (SELECT value FROM json_each(?))"
+    of_numbers = _OUTCOMES + " WHERE n.change IN (SELECT value FROM json_each(?))"
     rows = connection.execute(of_numbers, (json.dumps([*numbers]),)).fetchall()
     return {change.change: change for change in map(_change, rows)}
 

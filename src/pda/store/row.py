@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pda.maillog.events import Attempt, Life, Outcome, Summary, Verdict
 from pda.store.database import Row
+from pda.store.delays import microseconds, packed
 from pda.store.facts import InRow, PackedFacts
 from pda.store.names import Manner, NewNames, Numbers
 
@@ -58,8 +59,8 @@ class RowOf:
             delivery.orig_to,
             self.numbers.relays.number(delivery.relay, new),
             delivery.conn_use,
-            delivery.delay,
-            delivery.delays,
+            microseconds(delivery.delay),
+            packed(delivery.delays),
             delivery.tls,
             reason_id,
             reply,

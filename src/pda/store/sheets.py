@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from pda.maillog.events import Life, Whole
-from pda.store import bounced
+from pda.store import bounced, delays
 from pda.store.batch import Placed
 from pda.store.database import Row
 from pda.store.facts import PackedFacts
@@ -91,7 +91,7 @@ class Sheet(msgspec.Struct, frozen=True, array_like=True):
         manner, relay, reason = name["manner"], name["relay"], name["reason"]
         return Placed(
             _rows(self.entries, {0: moved, 1: host, 4: client, 14: bytearray}),
-            _rows(self.attempts, {0: moved, 5: manner, 8: relay, 13: reason}),
+            _rows(self.attempts, {0: moved, 5: manner, 8: relay, 11: delays.bound, 13: reason}),
             _rows(self.outcomes, {0: moved, 7: verdict, 8: first_change.__add__}),
             _rows(self.terms, {1: moved}),
             _rows(self.evidence, {1: moved, 2: client, 5: verdict}),

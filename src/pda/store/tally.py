@@ -20,7 +20,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from pda.maillog.events import State, address_key
 from pda.maillog.providers import NONE
 from pda.store.batch import Progress, Reached
-from pda.store.database import Row
+from pda.store.database import Row, Value
+from pda.store.delays import seconds, text_of
 
 HOUR: Final = 3_600_000_000
 DAY: Final = 24 * HOUR
@@ -58,8 +59,8 @@ Key: TypeAlias = tuple[int, int, int, int, str]
 """Piece, and a cell of it; empty or 0 for all."""
 Entry: TypeAlias = tuple[int, int, int, int, str | None, str | None, str | None]
 """Number, host, client, born, Message-ID, msgId, origin."""
-Try: TypeAlias = tuple[int, int, int, int, int, str, int, float, str | None]
-"""An attempt: entry, digest, copy, at, manner, recipient, relay, delay, delays."""
+Try: TypeAlias = tuple[int, int, int, int, int, str, int, float, Value]
+"""An attempt: entry, digest, copy, at, manner, recipient, relay, delay and delays as in a row."""
 Result: TypeAlias = tuple[int, str, int, int, int | None]
 """An outcome: entry, recipient, state, at, verdict."""
 Place: TypeAlias = tuple[int, int]
@@ -79,10 +80,10 @@ try_of: Callable[[Row], Any] = itemgetter(0, 1, 2, 3, 5, 6, 8, 10, 11)
 _UNTRIED: Final = (0, 0, 0, NONE)
 
 
-def class_of(seconds: str | float) -> int:
+def class_of(delay: str | float) -> int:
     """The class of a delay."""
     try:
-        value = float(seconds)
+        value = float(delay)
     except ValueError:
         return 0
     if not SHORTEST < value < 1e12:
@@ -257,14 +258,14 @@ _ZEROS: Final = {names: [0] * len(names) for names in (COUNTED, OF_DOMAIN, FAILE
 _CLASSES: Final[Remembered[str | float, int]] = Remembered(class_of)
 
 
-def _classes_of(delay: float, delays: str | None) -> tuple[int, ...]:
-    """The classes of the total and of each part, by their place."""
-    classes = _CLASSES
+def _classes_of(delay: float, delays: Value) -> tuple[int, ...]:
+    """The classes of the total and of each part, by their place; out of a row."""
+    classes, total = _CLASSES, seconds(delay)
     if not delays:
-        return (classes[delay],)
-    a, b, c, d = (*delays.split("/"), "", "", "")[:4]
+        return (classes[total],)
+    a, b, c, d = (*text_of(delays).split("/"), "", "", "")[:4]
     return (
-        classes[delay],
+        classes[total],
         CLASSES + classes[a],
         2 * CLASSES + classes[b],
         3 * CLASSES + classes[c],

@@ -34,6 +34,12 @@ _STRAY = {
         "SELECT count(*) FROM attempt WHERE entry_id NOT IN (SELECT id FROM entry)",
     "outcomes without their queue entry":
         "SELECT count(*) FROM outcome WHERE entry_id NOT IN (SELECT id FROM entry)",
+    "outcomes that the feed does not lead to":
+        "SELECT (SELECT count(*) FROM outcome) - (SELECT count(*) FROM changed n JOIN outcome o"
+        " ON o.entry_id = n.entry_id AND o.change = n.change)",
+    "changes without their outcome":
+        "SELECT count(*) FROM changed n WHERE NOT EXISTS ("
+        "SELECT 1 FROM outcome o WHERE o.entry_id = n.entry_id AND o.change = n.change)",
     "attempts whose relay is not there":
         "SELECT count(*) FROM attempt WHERE relay_id NOT IN (SELECT id FROM relay)",
     "failures whose reply is not there":

@@ -19,6 +19,7 @@ from pda.store.migrations import (
     first,
     journal,
     late,
+    narrow,
     outgoing,
     pieces,
     providers,
@@ -49,4 +50,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     journal.migrate,
     address_runs.migrate,
     address_sums.migrate,
+    narrow.migrate,
 ]

@@ -72,13 +72,14 @@ WHERE ?2 IS NULL OR c.name = ?2
 _FAILURES = """
 SELECT o.last_at, h.name, e.queue_id, c.name, a.recipient, o.state, o.attempts,
     v.bounce_type, v.category, a.status, a.relay, a.reason, e.id
-FROM outcome o JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
+FROM changed n CROSS JOIN outcome o ON o.entry_id = n.entry_id AND o.change = n.change
+    JOIN entry e ON e.id = o.entry_id JOIN host h ON h.id = e.host_id
     JOIN client c ON c.id = e.client_id JOIN verdict v ON v.id = o.verdict_id
     JOIN attempt_told a ON a.entry_id = o.entry_id AND (a.digest, a.copy) = (
         SELECT l.digest, l.copy FROM attempt l WHERE l.entry_id = o.entry_id
             AND l.recipient = coalesce(o.address, o.recipient) AND l.reason_id IS NOT NULL
         ORDER BY l.at DESC LIMIT 1)
-WHERE c.name = coalesce(?, c.name) ORDER BY o.change DESC LIMIT ?
+WHERE c.name = coalesce(?, c.name) ORDER BY n.change DESC LIMIT ?
 """
 
 

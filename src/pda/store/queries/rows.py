@@ -14,6 +14,7 @@ import msgspec
 
 from pda.maillog.events import State
 from pda.store.database import Row, Value
+from pda.store.delays import SECONDS, TEXT
 from pda.store.queries.filters import Kind
 
 
@@ -145,8 +146,8 @@ DEFERRED_BEFORE = """
 """
 _ATTEMPT_COLUMNS = f"""
 a.at, h.name, e.queue_id, c.name, e.message_id, coalesce(e.msg_id, ''), e.sender, a.recipient,
-a.orig_to, r.name, a.delay, m.dsn, m.status, coalesce(a.reply, t.name, ''), v.bounce_type,
-v.category, v.rule, {DEFERRED_BEFORE}, e.id, r.provider, coalesce(a.delays, '')
+a.orig_to, r.name, {SECONDS}, m.dsn, m.status, coalesce(a.reply, t.name, ''), v.bounce_type,
+v.category, v.rule, {DEFERRED_BEFORE}, e.id, r.provider, {TEXT}
 """
 _ATTEMPT_TABLES = """
 CROSS JOIN attempt a ON a.entry_id = e.id CROSS JOIN manner m ON m.id = a.manner_id

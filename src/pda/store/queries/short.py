@@ -18,6 +18,7 @@ import msgspec
 from pda.maillog.events import State, address_key
 from pda.maillog.providers import NONE
 from pda.store.database import Connection, Value
+from pda.store.delays import seconds, text_of
 from pda.store.queries.stats import (
     Counts,
     Delays,
@@ -98,7 +99,8 @@ class Try(NamedTuple):
     category: str
     rule: str
     delay: float
-    delays: str | None
+    delays: Value
+    """Both as a row has them."""
     reply: str
     """Of a failure."""
 
@@ -320,8 +322,8 @@ def _of(rows: Sequence[_R], scope: Scope) -> Sequence[_R]:
 def _delays(at: int, tries: Sequence[Try]) -> Delays:
     parts: list[list[float]] = [[] for _ in range(PARTS)]
     for one in tries:
-        parts[0].append(one.delay)
-        for part, text in zip(parts[1:], (one.delays or "").split("/"), strict=False):
+        parts[0].append(seconds(one.delay))
+        for part, text in zip(parts[1:], text_of(one.delays).split("/"), strict=False):
             part.append(_seconds(text))
     return Delays(at, len(tries), *map(_percentiles, parts))
 
