@@ -39,7 +39,8 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/clients.py    which application sent it
         maillog/outcome.py    what became of each recipient
         maillog/providers.py  who runs the host it went to
-        store/rows.py row.py names.py facts.py delays.py   its rows; what comes again
+        store/rows.py row.py names.py   its rows; what comes again
+        store/facts.py replies.py delays.py packing.py   what of them is packed
         maillog/wholes.py store/sheets.py   rows of new entries, made by who reads a file apart
         store/terms.py pieces.py   what finds it, and where that is kept
         store/address_blocks.py address_runs.py   what finds part of an address; put together

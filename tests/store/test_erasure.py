@@ -11,7 +11,7 @@ import pytest
 from pda.maillog.correlate import gather
 from pda.maillog.events import refused_told
 from pda.maillog.pipeline import Pipeline
-from pda.store import erasure, queries
+from pda.store import erasure, queries, replies
 from pda.store.address_blocks import Search
 from pda.store.database import Connection, Value
 from pda.store.edits import NotThereError
@@ -58,7 +58,11 @@ def everything(connection: Connection) -> Iterator[str]:
         for row in connection.execute(f'SELECT * FROM "{table!s}"').fetchall():
             named = dict(zip(columns, row, strict=True))
             for column, value in named.items():
-                octets = facts.unpack(value, in_row(named)) if column == "facts" else value
+                octets: Value = value
+                if column == "facts":
+                    octets = facts.unpack(value, in_row(named))
+                elif (table, column) == ("attempt", "reply"):
+                    octets = replies.text_of(value)
                 text = octets.decode("utf-8", "replace") if isinstance(octets, bytes) else octets
                 yield f"{table!s}.{column}: {text}"
 

@@ -38,11 +38,6 @@ def packed(delays: str) -> bytearray | str:
         return delays
 
 
-def bound(delays: bytes | str) -> bytearray | str:
-    """As the driver takes it best."""
-    return bytearray(delays) if isinstance(delays, bytes) else delays
-
-
 def text_of(delays: Value) -> str:
     """The text that a row says."""
     if isinstance(delays, bytes | bytearray):

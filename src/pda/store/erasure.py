@@ -15,7 +15,7 @@ import msgspec
 
 from pda.maillog.events import address_key, pack_facts
 from pda.maillog.pseudonyms import Pseudonyms
-from pda.store import address_runs, address_sums, bounced, pieces
+from pda.store import address_runs, address_sums, bounced, pieces, replies
 from pda.store.audit import Deed
 from pda.store.counting import Counting
 from pda.store.database import Connection, Row, Value, transaction
@@ -175,7 +175,7 @@ class _Walk:
     def __init__(self, connection: Connection, address: str) -> None:
         self._connection = connection
         self._known = pseudonyms(connection)
-        self._facts = PackedFacts()
+        self._facts, self._replies = PackedFacts(), replies.PackedReplies()
         self._like = _like(address)
         self._word = _word(address)
 
@@ -194,7 +194,7 @@ class _Walk:
 
     def entries(self, after: int, to: int) -> int:
         """Those with these numbers; how many rows named the address."""
-        count = self._rewrite_facts(after, to)
+        count = self._rewrite_facts(after, to) + self._rewrite_packed(after, to)
         self._remove_evidence(after, to)
         self._rewrite_terms(after, to)
         self._rewrite_replies(after, to)
@@ -270,7 +270,7 @@ class _Walk:
             " a.reason_id, coalesce(a.reply, r.name, '')"
             " FROM attempt a LEFT JOIN reason r ON r.id = a.reason_id"
             " WHERE a.entry_id > ? AND a.entry_id <= ? AND (a.recipient LIKE ? ESCAPE '\\'"
-            " OR a.orig_to LIKE ? ESCAPE '\\')",
+            " OR a.orig_to LIKE ? ESCAPE '\\') AND typeof(a.reply) <> 'blob'",
             (after, to, self._like, self._like),
         ).fetchall()
         for *key, recipient, orig_to, reason_id, reply in rows:
@@ -286,6 +286,28 @@ class _Walk:
                     "UPDATE attempt SET reply = ? WHERE entry_id = ? AND digest = ? AND copy = ?",
                     (now, *key),
                 )
+
+    def _rewrite_packed(self, after: int, to: int) -> int:
+        """Replies that are packed; how many of them named the address where nothing else did."""
+        rows = self._connection.execute(
+            "SELECT entry_id, digest, copy, recipient, coalesce(orig_to, ''), reply FROM attempt"
+            " WHERE entry_id > ? AND entry_id <= ? AND typeof(reply) = 'blob'",
+            (after, to),
+        ).fetchall()
+        changed: list[Row] = []
+        count = 0
+        for *key, recipient, orig_to, octets in rows:
+            reply, named = replies.text_of(octets), [str(recipient), str(orig_to)]
+            if self._word not in reply.lower():
+                continue
+            now = self._known.reply(reply, named)
+            if now != reply:
+                changed.append((self._replies.pack(now), *key))
+                count += [*map(self._known.text, named)] == named
+        self._connection.executemany(
+            "UPDATE attempt SET reply = ? WHERE entry_id = ? AND digest = ? AND copy = ?", changed
+        )
+        return count
 
 
 def _rewrite_all(connection: Connection, table: str, known: Pseudonyms) -> None:

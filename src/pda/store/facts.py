@@ -1,25 +1,21 @@
 """The facts of a queue entry as its row holds them: small.
 
 Owns the packed form. Times are counted from when the entry was born, and what stands in its row
-already (Message-ID, sender) is left out. A dictionary of what facts usually say (tools/train-facts)
-makes a third of the rest; its number stands in front, and a dictionary is never changed once
-released.
+already (Message-ID, sender) is left out. A dictionary of what facts usually say makes a third of
+the rest; its number stands in front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
-import zstandard
 
 from pda.store.database import Value
+from pda.store.packing import Packing
 
 _WHOLE, _SHORTENED = b"\x01", b"\x02"
 """Numbers of dictionaries; what the first one packed was not shortened."""
-_MOST_OCTETS: Final = 64 * 1024 * 1024
 _decode = msgspec.msgpack.Decoder(list[tuple[int, int, str, list[Any]]]).decode
 _encode = msgspec.msgpack.Encoder().encode
 # In the place of what stands in the row: nothing that a record says is an array or a map.
@@ -74,32 +70,15 @@ class PackedFacts:
     """Packs and unpacks; not to be used by two threads at a time."""
 
     def __init__(self) -> None:
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_dict_id=False
-        )
-        self._pack = zstandard.ZstdCompressor(
-            dict_data=_dictionary(_SHORTENED), compression_params=parameters
-        ).compress
-        self._unpack = {number: _unpacking(number) for number in (_WHOLE, _SHORTENED)}
+        self._packing = {number: Packing(f"facts-{number[0]}") for number in (_WHOLE, _SHORTENED)}
 
     def pack(self, facts: bytes, row: InRow) -> bytes:
         """The octets for a row that says so; see `pda.maillog.events.pack_facts`."""
-        return _SHORTENED + self._pack(shortened(facts, row))
+        return _SHORTENED + self._packing[_SHORTENED].pack(shortened(facts, row))
 
     def unpack(self, octets: object, row: InRow) -> bytes:
         """The facts in the octets of a row, as octets."""
         assert isinstance(octets, bytes)
         number = octets[:1]
-        facts = self._unpack[number](octets[1:], _MOST_OCTETS)
+        facts = self._packing[number].unpack(octets[1:])
         return facts if number == _WHOLE else _in_full(facts, row)
-
-
-def _dictionary(number: bytes) -> zstandard.ZstdCompressionDict:
-    file = files("pda").joinpath("data", f"facts-{number[0]}.zdict")
-    return zstandard.ZstdCompressionDict(file.read_bytes())
-
-
-def _unpacking(number: bytes) -> Callable[[bytes, int], bytes]:
-    return zstandard.ZstdDecompressor(
-        dict_data=_dictionary(number), format=zstandard.FORMAT_ZSTD1_MAGICLESS
-    ).decompress

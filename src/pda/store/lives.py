@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life, Wanted
+from pda.store import replies
 from pda.store.database import Connection, Value
 from pda.store.facts import InRow
 from pda.store.message_ids import EVERYWHERE, MessageIds
@@ -116,7 +117,7 @@ class StoredLives:
             relay=str(relay),
             delay=float(delay or 0),
             status=str(status),
-            reason=str(reason),
+            reason=replies.text_of(reason),
             dsn=str(dsn),
             delays=str(delays or ""),
             conn_use=number_of(conn_use or 0),

@@ -11,14 +11,16 @@ from pda.store.database import Row
 from pda.store.delays import microseconds, packed
 from pda.store.facts import InRow, PackedFacts
 from pda.store.names import Manner, NewNames, Numbers
+from pda.store.replies import PackedReplies
 
 
 class RowOf:
     """Makes single rows, with these numbers of names; new names go where they are told to."""
 
-    def __init__(self, numbers: Numbers, facts: PackedFacts) -> None:
+    def __init__(self, numbers: Numbers, facts: PackedFacts, replies: PackedReplies) -> None:
         self.numbers = numbers
         self.facts = facts
+        self.replies = replies
 
     def entry(self, new: NewNames, life: Life) -> Row:
         """The row of a life that has its number."""
@@ -45,9 +47,12 @@ class RowOf:
     def attempt(self, new: NewNames, number: int, attempt: Attempt) -> Row:
         """The row of an attempt of the entry with this number."""
         delivery, verdict = attempt.delivery, attempt.verdict
-        reason_id, reply = 0, delivery.reason
+        reason_id = 0
+        reply: bytearray | str = ""
         if verdict is not None:
-            reason_id, reply = self.numbers.reasons.number(delivery.reason, new), ""
+            reason_id = self.numbers.reasons.number(delivery.reason, new)
+        else:
+            reply = self.replies.pack(delivery.reason)
         return (
             number,
             attempt.digest,

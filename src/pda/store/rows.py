@@ -16,6 +16,7 @@ from pda.store.batch import Batch, Progress, Reached
 from pda.store.database import Connection
 from pda.store.facts import PackedFacts
 from pda.store.names import Numbers, number_of
+from pda.store.replies import PackedReplies
 from pda.store.row import RowOf, address_of
 from pda.store.sheets import Sheet
 from pda.store.terms import terms_of
@@ -30,7 +31,7 @@ class Rows:
 
     def __init__(self, connection: Connection) -> None:
         self.numbers = Numbers(connection)
-        self.of = RowOf(self.numbers, PackedFacts())
+        self.of = RowOf(self.numbers, PackedFacts(), PackedReplies())
         """Single ones."""
         self.addresses = AddressBlocks(connection)
         self.last_entry = _number(connection, "SELECT max(id) FROM entry")

@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 import msgspec
 
 from pda.maillog.events import Life, Whole
-from pda.store import bounced, delays
+from pda.store import bounced
 from pda.store.batch import Placed
 from pda.store.database import Row
 from pda.store.facts import PackedFacts
 from pda.store.names import Name, Numbers, number_of
+from pda.store.replies import PackedReplies
 from pda.store.row import RowOf
 from pda.store.terms import terms_of
 
@@ -91,7 +92,9 @@ class Sheet(msgspec.Struct, frozen=True, array_like=True):
         manner, relay, reason = name["manner"], name["relay"], name["reason"]
         return Placed(
             _rows(self.entries, {0: moved, 1: host, 4: client, 14: bytearray}),
-            _rows(self.attempts, {0: moved, 5: manner, 8: relay, 11: delays.bound, 13: reason}),
+            _rows(
+                self.attempts, {0: moved, 5: manner, 8: relay, 11: _bound, 13: reason, 14: _bound}
+            ),
             _rows(self.outcomes, {0: moved, 7: verdict, 8: first_change.__add__}),
             _rows(self.terms, {1: moved}),
             _rows(self.evidence, {1: moved, 2: client, 5: verdict}),
@@ -103,11 +106,11 @@ class Sheets:
     """Makes them; not to be used by two threads at a time."""
 
     def __init__(self) -> None:
-        self._facts = PackedFacts()
+        self._facts, self._replies = PackedFacts(), PackedReplies()
 
     def of(self, lives: Sequence[Life], wholes: list[Whole]) -> Sheet:
         """One with these lives, and what else is to be known of them."""
-        sheet = _Filling(RowOf(Numbers(), self._facts))
+        sheet = _Filling(RowOf(Numbers(), self._facts, self._replies))
         for number, life in enumerate(lives):
             life.entry_id = number
             sheet.add(life)
@@ -153,6 +156,11 @@ class _Filling:
                 self.evidence.append(bounced.row(key, client_id, outcome, number_of(row[7])))
             self.named += [(number, one) for one in {recipient, outcome.recipient} if one]
         self.terms += [(term, number) for term in terms_of(summary, life.outcomes)]
+
+
+def _bound(value: bytes | str) -> bytearray | str:
+    """As the driver takes it best."""
+    return bytearray(value) if isinstance(value, bytes) else value
 
 
 def _columns(rows: Sequence[Row], many: int) -> Columns:

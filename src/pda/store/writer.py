@@ -23,7 +23,7 @@ from pda.maillog.events import (
     Wanted,
     Whole,
 )
-from pda.store import edits, imports, wal
+from pda.store import edits, imports, replies, wal
 from pda.store.audit import Author
 from pda.store.batch import Batch, Judging, execute, put_names, put_placed
 from pda.store.counting import Counting
@@ -292,7 +292,7 @@ class Writer:
         found: dict[int, set[AttemptKey]] = {}
         rows = self._connection.execute(_FAILURES, (begin, end)).fetchall()
         for entry_id, digest, copy, verdict_id, *said in rows:
-            if self._rows.numbers.verdicts.known(classify(Failure(*map(str, said)))) != verdict_id:
+            if self._rows.numbers.verdicts.known(classify(_failure(*said))) != verdict_id:
                 key = number_of(digest), number_of(copy)
                 found.setdefault(number_of(entry_id), set()).add(key)
         return found
@@ -324,6 +324,10 @@ class Writer:
             "SELECT recipient, state, verdict_id FROM outcome WHERE entry_id = ?", (number,)
         ).fetchall()
         return {str(recipient): (state, verdict or 0) for recipient, state, verdict in rows}
+
+
+def _failure(reason: Value, *others: Value) -> Failure:
+    return Failure(replies.text_of(reason), *map(str, others))
 
 
 def _of_entries(told: Iterable[Told]) -> list[Told]:

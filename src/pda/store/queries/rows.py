@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from pda.maillog.events import State
+from pda.store import replies
 from pda.store.database import Row, Value
 from pda.store.delays import SECONDS, TEXT
 from pda.store.queries.filters import Kind
@@ -197,7 +198,7 @@ ATTEMPTS: Listing[AttemptRow] = Listing(
     ("a.at", "a.digest", "a.copy"),
     (int, int, int),
     AttemptRow,
-    ((17, bool),),
+    ((13, replies.text_of), (17, bool)),
 )
 OUTCOMES: Listing[OutcomeRow] = Listing(
     "outcome",
