@@ -353,6 +353,8 @@ class Ingest:
                 await self._room.acquire()
                 self._waiting += work.events
                 await send.send(work)
+                async with self._room:  # until it is begun: nothing is read ahead of what waits
+                    pass
 
             yield submit
 

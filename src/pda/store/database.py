@@ -213,7 +213,7 @@ def open_writer(path: Path, key: Key) -> Connection:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA cache_size = -20480")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         # Only a foreign program can lock it: who sends is slowed down, and it is said soon.
         connection.execute("PRAGMA busy_timeout = 5000").fetchone()
