@@ -22,8 +22,9 @@ from pda import config
 from pda.apart import Task
 from pda.backfill import LogFile, open_log
 from pda.importing import Importer
-from pda.ingest import Ingest
+from pda.ingest import Ingest, Work
 from pda.journal import Journal
+from pda.maillog.correlate import gather
 from pda.maillog.pipeline import Hosts, Pipeline
 from pda.prospects import ImportState
 from pda.reading import Wanted
@@ -35,7 +36,7 @@ from pda.store.database import Connection, forget_pages, open_writer
 from pda.store.journal import secret
 from pda.store.queries import AttemptRow, Filter
 from pda.times import rfc3339
-from tests.support import NOW, RULES, RULES_XML, Store, attempt, message
+from tests.support import NOW, RULES, RULES_XML, Store, attempt, events, message
 
 Sending = trio.MemorySendChannel[Lines]
 LIFE = message(deliveries=[attempt()])
@@ -455,6 +456,25 @@ async def test_the_service_ends_with_status_1_when_the_disk_refuses(
 
 
 # --- Memory --------------------------------------------------------------------------------------
+
+
+async def test_an_import_reads_no_further_while_a_part_waits(ingest: Ingest, store: Store) -> None:
+    begun: list[int] = []
+
+    async def read() -> None:
+        async with ingest.submitting() as submit:
+            for part in range(2):
+                await submit(Work(gather(events(LIFE)), ingest.pipeline.rules))
+                begun.append(part)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert begun == []
+        nursery.start_soon(ingest.write)
+        ingest.closing()
+    assert begun == [0, 1]
+    assert len(attempts(store)) == 1
 
 
 async def peak(folder: Path, messages: int) -> int:
