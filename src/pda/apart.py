@@ -14,17 +14,17 @@ import signal
 import struct
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from io import RawIOBase
-from itertools import chain
 from typing import BinaryIO, NoReturn, TypeVar
 
 import msgspec
 
 from pda import backfill, config, shipped
-from pda.backfill import BackfillError, LogFile, is_plain
+from pda.backfill import BackfillError, Chunk, LogFile, is_plain
 from pda.bindings import client_rules
 from pda.maillog import bounce
 from pda.maillog.pipeline import Hosts, Pipeline, Tally
@@ -253,6 +253,7 @@ def _serve(jobs: BinaryIO, frames: BinaryIO, likely: Job | None = None) -> NoRet
             job = decode(jobs.read(*_LENGTH.unpack(length)))
             for frame in begun if job == likely else _frames(job):
                 _send(frames, frame)
+                del frame  # some megabytes, while the next one is made
             begun, likely = [], None
     os._exit(0)
 
@@ -260,10 +261,16 @@ def _serve(jobs: BinaryIO, frames: BinaryIO, likely: Job | None = None) -> NoRet
 def ahead(job: Job, is_time: Callable[[], bool]) -> Iterable[bytes]:
     """The frames of a job; the first ones are made now, as long as there is time."""
     frames = _frames(job)
-    begun: list[bytes] = []
+    begun: deque[bytes] = deque()
     while len(begun) < _AHEAD and is_time() and (frame := next(frames, None)):
         begun.append(frame)
-    return chain(begun, frames)
+    return _emptied(begun, frames)
+
+
+def _emptied(begun: deque[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    while begun:
+        yield begun.popleft()
+    yield from rest
 
 
 def _send(out: BinaryIO, octets: bytes) -> None:
@@ -284,14 +291,18 @@ def _parts(job: Job) -> Iterator[Frame]:
     zone = config.zone(job.wanted.zone)
     reader = FileReader(pipeline, file, job.wanted, zone, job.head, job.known)
     error = ""
+
+    def frame(chunk: Chunk) -> Frame:
+        part = reader.parse(chunk)
+        lives, part.told = worked_out(part.told, clients)
+        if lives:
+            part.sheet = sheets.of(lives, [*map(whole, lives)])
+        tally, pipeline.tally = pipeline.tally, Tally()
+        return Frame(tally, part)
+
     try:
-        for chunk in reader.chunks(_MEGABYTES):
-            part = reader.parse(chunk)
-            lives, part.told = worked_out(part.told, clients)
-            if lives:
-                part.sheet = sheets.of(lives, [*map(whole, lives)])
-            tally, pipeline.tally = pipeline.tally, Tally()
-            yield Frame(tally, part)
+        # Nothing of a part is kept here while the next one is worked out.
+        yield from map(frame, reader.chunks(_MEGABYTES))
     except BackfillError as problem:
         error = str(problem)
     checkpoint = reader.checkpoint(complete=not error)

@@ -100,6 +100,7 @@ class FileReader:
             if self._source is None:
                 self._begin(chunk)
             yield chunk
+            del chunk
             if self._beyond or (self._lines >= _NO_LOG and not self._is_log):
                 break
         if self._lines and not self._is_log:
