@@ -1,6 +1,6 @@
 """The delays of an attempt as its row holds them: half an octet for each character of their text.
 
-Owns the packed form, in Python and in SQL. The total, which others count with, stands beside it as
+Owns the packed form. The total, which others count with, stands beside it as
 a whole number of microseconds: such a one takes three octets, a fraction always eight.
 """
 
@@ -15,13 +15,8 @@ _OTHERS: Final = "ABCDEFabcdef \t\n\r\v\f"
 _DIGITS: Final = str.maketrans({".": "a", "/": "b", **dict.fromkeys(_OTHERS, "x")})
 _TEXT: Final = str.maketrans({"a": ".", "b": "/", "f": ""})
 _MICRO: Final = 1_000_000
-TEXT: Final = """
-iif(typeof(a.delays) = 'blob',
-    rtrim(replace(replace(hex(a.delays), 'A', '.'), 'B', '/'), 'F'), coalesce(a.delays, ''))
-"""
-"""The text, of an attempt `a`."""
 SECONDS: Final = "a.delay / 1e6"
-"""The total."""
+"""The total, of an attempt `a`."""
 PACK: Final = """
 UPDATE attempt SET delay = round(delay * 1e6), delays = unhex(
     replace(replace(delays, '.', 'A'), '/', 'B') || iif(length(delays) % 2, 'F', ''))

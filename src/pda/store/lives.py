@@ -12,6 +12,7 @@ from typing import TypeVar
 from pda.maillog.events import Attempt, Delivery, EntryKey, Facts, Life, Wanted
 from pda.store import replies
 from pda.store.database import Connection, Value
+from pda.store.delays import text_of
 from pda.store.facts import InRow
 from pda.store.message_ids import EVERYWHERE, MessageIds
 from pda.store.names import number_of
@@ -119,7 +120,7 @@ class StoredLives:
             status=str(status),
             reason=replies.text_of(reason),
             dsn=str(dsn),
-            delays=str(delays or ""),
+            delays=text_of(delays),
             conn_use=number_of(conn_use or 0),
             orig_to=str(orig_to or ""),
             tls=str(tls or ""),

@@ -27,8 +27,8 @@ _TRIGGERS = (
 _ATTEMPT_TOLD = f"""
 CREATE VIEW attempt_told AS
 SELECT a.entry_id, a.digest, a.copy, a.at, a.grade, m.program, a.recipient, a.orig_to,
-    r.name AS relay, a.conn_use, {delays.SECONDS} AS delay, {delays.TEXT} AS delays, a.tls, m.dsn,
-    m.status, coalesce(a.reply, t.name, '') AS reason, m.verdict_id
+    r.name AS relay, a.conn_use, {delays.SECONDS} AS delay, a.delays, a.tls, m.dsn, m.status,
+    coalesce(a.reply, t.name, '') AS reason, m.verdict_id
 FROM attempt a JOIN manner m ON m.id = a.manner_id JOIN relay r ON r.id = a.relay_id
     LEFT JOIN reason t ON t.id = a.reason_id
 """

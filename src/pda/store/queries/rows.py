@@ -13,9 +13,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from pda.maillog.events import State
-from pda.store import replies
+from pda.store import delays, replies
 from pda.store.database import Row, Value
-from pda.store.delays import SECONDS, TEXT
 from pda.store.queries.filters import Kind
 
 
@@ -147,8 +146,8 @@ DEFERRED_BEFORE = """
 """
 _ATTEMPT_COLUMNS = f"""
 a.at, h.name, e.queue_id, c.name, e.message_id, coalesce(e.msg_id, ''), e.sender, a.recipient,
-a.orig_to, r.name, {SECONDS}, m.dsn, m.status, coalesce(a.reply, t.name, ''), v.bounce_type,
-v.category, v.rule, {DEFERRED_BEFORE}, e.id, r.provider, {TEXT}
+a.orig_to, r.name, {delays.SECONDS}, m.dsn, m.status, coalesce(a.reply, t.name, ''), v.bounce_type,
+v.category, v.rule, {DEFERRED_BEFORE}, e.id, r.provider, a.delays
 """
 _ATTEMPT_TABLES = """
 CROSS JOIN attempt a ON a.entry_id = e.id CROSS JOIN manner m ON m.id = a.manner_id
@@ -198,7 +197,7 @@ ATTEMPTS: Listing[AttemptRow] = Listing(
     ("a.at", "a.digest", "a.copy"),
     (int, int, int),
     AttemptRow,
-    ((13, replies.text_of), (17, bool)),
+    ((13, replies.text_of), (17, bool), (20, delays.text_of)),
 )
 OUTCOMES: Listing[OutcomeRow] = Listing(
     "outcome",
