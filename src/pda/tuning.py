@@ -7,7 +7,7 @@ import gc
 import sys
 from contextlib import suppress
 
-_EVERY_S, _TRIMMED_EVERY_S = 60.0, 10.0
+_EVERY_S, _TRIMMED_EVERY_S = 60.0, 2.0
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
 """Of glibc's malloc.h; other C libraries have no mallopt(3), and no arenas."""
 _LARGE = 256 * 1024
