@@ -15,7 +15,6 @@ from pda import config, housekeeping
 from pda.backfill import open_log
 from pda.config import RetentionSettings
 from pda.housekeeping import next_bounds, next_piece
-from pda.ingest import Work
 from pda.maillog.correlate import gather
 from pda.rooms import Rooms, open_rooms
 from pda.store import queries, retention, upkeep
@@ -26,6 +25,7 @@ from pda.store.queries import Filter
 from pda.store.readers import Readers
 from pda.store.retention import Span
 from pda.times import moment
+from pda.work import Work
 from tests.receive.support import until
 from tests.running import Running, eventually
 from tests.store.test_retention import of_day

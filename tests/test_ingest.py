@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from pda import config
@@ -32,7 +33,7 @@ from pda.receive import Lines
 from pda.rooms import open_rooms
 from pda.service import Service
 from pda.store import queries
-from pda.store.database import Connection, forget_pages, open_writer
+from pda.store.database import Connection, DatabaseError, forget_pages, open_writer
 from pda.store.journal import secret
 from pda.store.queries import AttemptRow, Filter
 from pda.times import rfc3339
@@ -352,8 +353,12 @@ async def test_who_sent_is_never_told_of_what_was_given_up(
         await send.send(replace(lines(*large(200)), stored=partial(told.append, "first")))
         await refused(ingest)
         await send.send(replace(lines(b"nothing"), stored=partial(told.append, "second")))
-    assert ingest.writer_state.lost_events == 200
+        await send.send(lines(*large(30, 200)))
     assert told == []
+    # Who was not told sends again; those that nobody waits for are lost.
+    assert ingest.writer_state.lost_events == 30
+    fates = ingest.fates()
+    assert (fates["waiting"], fates["lost"], sum(fates.values())) == (200, 30, 231)
 
 
 async def test_what_a_journal_kept_is_there_though_it_was_given_up(
@@ -370,7 +375,8 @@ async def test_what_a_journal_kept_is_there_though_it_was_given_up(
         await keep.send(replace(lines(*large(200)), stored=partial(told.append, "kept")))
         await refused(ingest)
     journal.close()
-    assert (told, ingest.writer_state.lost_events, attempts(store)) == (["kept"], 200, [])
+    assert (told, ingest.writer_state.lost_events, attempts(store)) == (["kept"], 0, [])
+    assert (ingest.fates()["waiting"], sum(ingest.fates().values())) == (200, 200)
     store.close()
     store = Store(store.path.parent)
     again = Ingest(Pipeline(RULES), store.writer, config.zone)
@@ -380,6 +386,21 @@ async def test_what_a_journal_kept_is_there_though_it_was_given_up(
     assert (len(attempts(store)), after.state.waiting) == (200, 0)
     store.close()
     assert not list(store.path.parent.glob("*.journal.*"))
+
+
+async def test_who_waits_for_its_turn_is_told_that_the_disk_refuses(
+    ingest: Ingest, store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    refuse(store.connection)
+    async with running(ingest) as send:
+        await send.send(lines(*large(200)))
+        while not ingest._writing.locked():
+            await trio.lowlevel.checkpoint()
+        with pytest.raises(DatabaseError, match="full"):
+            await ingest.unless_refused(lambda: pytest.fail("it has no turn"))
+        allow(store.connection)
+    assert len(attempts(store)) == 200
+    assert ingest.writer_state.lost_events == 0
 
 
 async def test_a_stop_while_the_disk_refuses_is_bounded(

@@ -24,6 +24,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       segments.py sealing.py   its files; what stands in them, encrypted
       ~
     ingest.py             the two hops inside; what happens when the disk refuses
+      work.py               what is on its way there, and what became of it
       maillog/pipeline.py   the whole way of a line on one page:
         maillog/usual.py      most lines, by the block; each other one by what follows
         maillog/syslog.py     header: when, where, which service

@@ -37,7 +37,10 @@ def one_sentence(command: Callable[_P, _T]) -> Callable[_P, _T]:
         except (ConfigError, StoreError, BackfillError, NotThereError) as error:
             raise click.ClickException(str(error)) from None
         except DatabaseError as error:
-            raise click.ClickException(f"the database cannot be used: {error}") from None
+            raise click.ClickException(
+                f"the database cannot be used ({error}): pda db check says whether it is damaged,"
+                " and pda db restore puts a backup into its place"
+            ) from None
         except BaseExceptionGroup as group:  # Trio puts the interruption into one
             if group.subgroup(KeyboardInterrupt) is None:
                 raise

@@ -16,11 +16,12 @@ import trio
 from pda import backfill
 from pda.apart import WORTH_A_PROCESS, Job, Process, ReadApart, Task, is_worth_a_process
 from pda.backfill import BackfillError, LogFile
-from pda.ingest import Ingest, Work
+from pda.ingest import Ingest
 from pda.maillog.pipeline import Rules
 from pda.prospects import INTERRUPTED, KNOWN, Find, ImportState, Report, first, needless, which
 from pda.reading import FileReader, Part, Wanted
 from pda.store.imports import Import
+from pda.work import Work
 
 _LAST_STATES = 100
 

@@ -15,18 +15,17 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import tzinfo
 from functools import partial
 from typing import TypeVar
 
-import msgspec
 import trio
 
 from pda.maillog.correlate import gather
 from pda.maillog.events import Event, Refusal, Told, refused_told
-from pda.maillog.pipeline import Pipeline, Rules, Source
+from pda.maillog.pipeline import Pipeline, Source
 from pda.maillog.rejudge import Classify, rejudge_told
 from pda.news import News
 from pda.reading import read_each
@@ -34,9 +33,8 @@ from pda.receive import Lines
 from pda.slow import slow
 from pda.store.batch import Batch
 from pda.store.database import DatabaseError
-from pda.store.imports import Import
-from pda.store.sheets import Sheet
 from pda.store.writer import Begun, Found, Writer
+from pda.work import Pending, Work, WriterState, count
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -56,85 +54,6 @@ _QUEUED_WORK = 3
 """Batches that may be read while a transaction is committed."""
 _GIVE_UP_S = 20.0
 """How long a stop waits for a disk that refuses to be written."""
-
-
-class Work(msgspec.Struct):
-    """What is to be stored, and who is to know when it is."""
-
-    told: list[Told]
-    rules: Rules
-    """In force when reading them began."""
-    live: bool = False
-    """Somebody may wait to see it."""
-    imported: Import | None = None
-    """How far a file was read with them."""
-    inserted: Callable[[Batch], None] | None = None
-    """Is told what they came to."""
-    done: trio.Event | None = None
-    """Set when they are committed."""
-    stored: Sequence[Callable[[], None]] = ()
-    """Called in their order once they are committed, and never if they could not be."""
-    awaited: bool = False
-    """Whether senders wait for that."""
-    events: int = -1
-    """How many events were told; counted where nobody has done so."""
-
-    sheet: Sheet | None = None
-    """What else is to be stored: rows that were made already."""
-
-    def __post_init__(self) -> None:
-        if self.events < 0:
-            self.events = count(self.told)
-
-    def unmake(self) -> None:
-        """Tells what is on the sheet with all the rest: something has to be done to it."""
-        if self.sheet is not None:
-            self.told += [one.told() for one in self.sheet.wholes]
-            self.sheet = None
-
-
-class Pending(msgspec.Struct):
-    """What was inserted and is to be committed."""
-
-    batches: list[Batch] = []
-    events: int = 0
-    refused: int = 0
-    live: int = 0
-    """Of the works, those that are."""
-    done: list[trio.Event] = []
-    stored: list[Callable[[], None]] = []
-    awaited: bool = False
-
-    def add(self, work: Work, batch: Batch) -> None:
-        """A batch that a work came to."""
-        self.batches.append(batch)
-        self.events += work.events
-        self.refused += len(batch.rejects)
-        self.live += work.live
-        if work.done is not None:
-            self.done.append(work.done)
-        self.stored += work.stored
-        self.awaited |= work.awaited
-
-
-class WriterState(msgspec.Struct):
-    """How writing goes."""
-
-    works: int = 0
-    """Batches that were worked out."""
-    commits: int = 0
-    attempts: int = 0
-    """New or better known ones."""
-    seconds: float = 0.0
-    """Spent in transactions."""
-    failures: int = 0
-    refused: str = ""
-    """Why the last transaction could not be committed; empty while all is well."""
-    refused_since: float = 0.0
-    log_held: bool = False
-    """Whether somebody who reads keeps the write-ahead log from being cut."""
-    lost_events: int = 0
-    """Given up when the service had to stop while the disk refused."""
 
 
 class _GivenUp(Exception):  # noqa: N818 nothing went wrong but for the disk
@@ -164,6 +83,7 @@ class Ingest:
         self._waiting = 0
         self._room = trio.Semaphore(_IMPORTS_WAITING)
         self._pending = Pending()
+        self._impatient: set[trio.CancelScope] = set()
         self._computing = trio.CapacityLimiter(1)
         self._stopping = trio.Event()
         self._give_up_at = math.inf
@@ -177,12 +97,12 @@ class Ingest:
         async with self._send.clone() as send, channel:
             async for first in channel:
                 batches, rules = self._take(channel, first), self.pipeline.rules
-                told = await self.compute(self._read, batches)
+                told, safe = await self.compute(self._read, batches)
                 # Also what told nothing is acknowledged in its order, after what did.
                 stored = [batch.stored for batch in batches if batch.stored is not None]
                 if told or stored:
                     awaited = any(batch.stored and not batch.kept for batch in batches)
-                    work = Work(told, rules, live=True, stored=stored, awaited=awaited)
+                    work = Work(told, rules, live=True, stored=stored, awaited=awaited, safe=safe)
                     self._live_waiting += 1
                     self._waiting += work.events
                     # What a journal kept may have come before a crash: it is late from now on.
@@ -211,6 +131,16 @@ class Ingest:
                 with slow("an edit"):
                     result = await trio.to_thread.run_sync(order)
         return result
+
+    async def unless_refused(self, order: Callable[[], _T]) -> _T:
+        """As `exclusively`; raises `DatabaseError` where the disk refuses before its turn."""
+        with trio.CancelScope() as waiting:
+            self._impatient.add(waiting)
+            try:
+                return await self.exclusively(order)
+            finally:
+                self._impatient.discard(waiting)
+        raise DatabaseError(self.writer_state.refused)
 
     async def compute(self, function: Callable[[_T], _R], argument: _T) -> _R:
         """Runs something in a thread while nobody else computes."""
@@ -256,7 +186,9 @@ class Ingest:
             return await self._tried(partial(self._complete, work), begun)
         except _GivenUp:
             work.unmake()
-            self.writer_state.lost_events += count(work.told)
+            events = count(work.told)
+            self._give_up(events, min(work.safe, events))
+            work.events = work.safe = 0
             return Batch()
 
     async def _begun(self, work: Work, beside: trio.Nursery) -> Begun:
@@ -370,17 +302,21 @@ class Ingest:
             octets += _octets(batches[-1])
         return batches
 
-    def _read(self, batches: list[Lines]) -> list[Told]:
+    def _read(self, batches: list[Lines]) -> tuple[list[Told], int]:
+        """What they tell, and how many of the events somebody has still: see `Work.safe`."""
         events: list[Event] = []
         refused: list[Refusal] = []
+        safe = 0
         for batch in batches:
+            before = len(events)
             source = self._source(batch.zone, batch.hostname)
             if batch.partial:
                 events += source.read_partial(batch.lines[0], batch.received_at)
             else:
                 events += read_each(source, batch.lines, batch.received_at)
             refused += source.refused()
-        return [*gather(events), *refused_told(refused)]
+            safe += len(events) - before if batch.stored is not None else 0
+        return [*gather(events), *refused_told(refused)], safe
 
     def _source(self, zone: str, hostname: str) -> Source:
         source = self._sources.get((zone, hostname))
@@ -410,7 +346,7 @@ class Ingest:
     async def _end(self, pending: Pending) -> None:
         """Commits it, and tells who waits for that."""
         if pending.batches and not await self._is_committed(pending.batches):
-            self.writer_state.lost_events += pending.events
+            self._give_up(pending.events, pending.safe)
         else:
             for _ in range(pending.live):
                 self._unstored.popleft()
@@ -418,6 +354,11 @@ class Ingest:
                 stored()
         for done in pending.done:
             done.set()
+
+    def _give_up(self, events: int, safe: int) -> None:
+        """Nobody waits for them any more; what somebody has still waits for the next start."""
+        self.writer_state.lost_events += events - safe
+        self._waiting += safe
 
     async def _is_committed(self, batches: list[Batch]) -> bool:
         """Tries until the disk takes them; not for ever when the service has to stop."""
@@ -452,6 +393,8 @@ class Ingest:
                 error,
             )
         state.refused = str(error)
+        for waiting in self._impatient:
+            waiting.cancel()
 
     def fates(self) -> Mapping[str, int]:
         """What became of all lines, each in exactly one; and of those that they stand for.
@@ -486,11 +429,6 @@ class Ingest:
             "incomplete": tally.incomplete,
             "failed": tally.failed,
         }
-
-
-def count(told: Iterable[Told]) -> int:
-    """How many events."""
-    return sum(one.events for one in told)
 
 
 def _octets(batch: Lines) -> int:

@@ -92,7 +92,7 @@ class Rooms:
         if refused := self.ingest.writer_state.refused:
             raise DatabaseError(refused)
         make = partial(self.writer.make, edit, by, time.time_ns() // 1000)
-        made = await self.ingest.exclusively(make)
+        made = await self.ingest.unless_refused(make)
         if self.writer.removal.is_erasing:
             postfix.forget()
             self.rulebook.rules.forget()

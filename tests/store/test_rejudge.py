@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from pysqlcipher3 import dbapi2
 
 from pda import config
-from pda.ingest import Ingest, Work
+from pda.ingest import Ingest
 from pda.maillog import bounce
 from pda.maillog.correlate import gather
 from pda.maillog.events import Event
 from pda.maillog.pipeline import Pipeline
 from pda.maillog.rejudge import rejudge_told
 from pda.store import verdicts
+from pda.work import Work
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
 from tests.support import NOW, RULES, Store, attempt, message
 
