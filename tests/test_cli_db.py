@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
+from pda.journal.sealing import HEADER
 from pda.store.database import find_key, make_key, open_reader, opens
 from tests.running import Running, eventually
 from tests.support import attempt
+from tests.test_journal_service import acknowledged, files, locked, numbered, relp
 
 
 def test_beside_a_running_service(tmp_path: Path) -> None:
@@ -63,6 +66,29 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     done = service.pda("db", "check")
     assert (done.returncode, b"HMAC" in done.stdout) == (1, True)
     assert b"restore" in done.stderr
+
+
+def test_the_journal_of_a_killed_service(tmp_path: Path) -> None:
+    with relp(tmp_path) as service:
+        assert b"is in use and was not read" in service.pda("db", "check").stdout
+        with locked(service):
+            acknowledged(service, numbered(0))
+            service.stop(signal.SIGKILL)
+        done = service.pda("db", "check")
+        assert (done.returncode, b"300 lines wait in its journal" in done.stdout) == (0, True)
+        (journal,) = files(tmp_path)
+        whole = journal.read_bytes()
+        damaged = bytearray(whole)
+        damaged[-100] ^= 1
+        journal.write_bytes(damaged + whole[HEADER:])  # what follows shows that it is no torn end
+        done = service.pda("db", "check")
+        assert (done.returncode, b"cannot be read in" in done.stderr) == (1, True)
+        journal.write_bytes(b"x" * 1000)
+        done = service.pda("db", "check")
+        assert (done.returncode, b"another database, or damaged" in done.stderr) == (1, True)
+        assert journal.read_bytes() == b"x" * 1000
+        journal.unlink()
+        assert service.pda("db", "check").stdout == f"{tmp_path}/pda.db is sound\n".encode()
 
 
 def test_a_backup_with_a_key_of_its_own(tmp_path: Path) -> None:

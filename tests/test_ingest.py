@@ -23,7 +23,7 @@ from pda import config
 from pda.apart import Task
 from pda.backfill import LogFile, open_log
 from pda.importing import Importer
-from pda.ingest import Ingest, Work
+from pda.ingest import Ingest
 from pda.journal import Journal
 from pda.maillog.correlate import gather
 from pda.maillog.pipeline import Hosts, Pipeline
@@ -37,6 +37,7 @@ from pda.store.database import Connection, DatabaseError, forget_pages, open_wri
 from pda.store.journal import secret
 from pda.store.queries import AttemptRow, Filter
 from pda.times import rfc3339
+from pda.work import Work
 from tests.support import NOW, RULES, RULES_XML, Store, attempt, events, message
 
 Sending = trio.MemorySendChannel[Lines]

@@ -22,6 +22,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
     journal/              what is acknowledged: durable first, then on its way
       keeping.py            when a sender is told; what is read again after a crash
       segments.py sealing.py   its files; what stands in them, encrypted
+      checking.py           whether they can be read
       ~
     ingest.py             the two hops inside; what happens when the disk refuses
       work.py               what is on its way there, and what became of it

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -23,9 +23,11 @@ from pda.store.database import (
     WriteLock,
     find_key,
     make_key,
+    open_reader,
     read_key_file,
 )
 from pda.store.erasure import EraseAddress
+from pda.store.journal import secret
 
 _PATH = click.Path(path_type=Path)
 
@@ -41,7 +43,7 @@ def db() -> None:
 def check(config_file: Path | None) -> None:
     """Read every page and compare what belongs together. Status 1 where something is wrong.
 
-    May be asked while the service runs. Example: pda db check
+    May be asked while the service runs; else the journal is read too. Example: pda db check
     """
     settings = config.load(config_file)
     findings = upkeep.check(settings.database, key_of(settings))
@@ -53,6 +55,27 @@ def check(config_file: Path | None) -> None:
             " since then"
         )
     click.echo(f"{settings.database} is sound")
+    _check_journal(settings)
+
+
+def _check_journal(settings: Settings) -> None:
+    """What a killed service left; that of a running one is written all the time."""
+    from pda.journal.checking import check as check_journal  # as much again as all of the others
+
+    try:
+        lock = WriteLock(settings.database)
+    except InUseError:
+        click.echo("its journal is in use and was not read")
+        return
+    try:
+        with closing(open_reader(settings.database, key_of(settings))) as connection:
+            checked = check_journal(settings.database, secret(connection))
+    finally:
+        lock.release()
+    if checked.waiting:
+        click.echo(f"{checked.waiting} lines wait in its journal: the next start stores them")
+    if checked.findings:
+        raise click.ClickException("; ".join(checked.findings))
 
 
 @db.command()
