@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pda.times import moment, rfc3339
+from pda.times import all_rfc3339, moment, rfc3339
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,9 @@ def test_moments_before_the_epoch_and_of_whole_seconds() -> None:
     assert rfc3339(-1) == "1969-12-31T23:59:59.999999Z"
     assert rfc3339(0) == "1970-01-01T00:00:00Z"
     assert rfc3339(1_773_136_861_000_100) == "2026-03-10T10:01:01.000100Z"
+
+
+def test_many_moments_are_as_each() -> None:
+    moments = [-1, 0, 1_773_136_861_000_100, 1_773_136_861_000_000, 1_773_136_919_999_999]
+    assert all_rfc3339(moments) == [rfc3339(at) for at in moments]
+    assert all_rfc3339([]) == []

@@ -124,19 +124,19 @@ class Housekeeping:
             pass
         await self._tidy_addresses(ask)
         await self.sum_up(ask)
-        while made := await trio.to_thread.run_sync(ask, summing.find_wide):
-            await self._put(made)
         await self._give_back()
         if removed:
             await self._cut()
 
     async def _follow(self, ask: Asks) -> None:
-        """Sums up what comes, until there is more to be done."""
+        """Sums up what comes, and a little of what was there, until there is more to be done."""
         until = trio.current_time() + _EVERY_S
         while trio.current_time() < until and not self._woken.is_set():
             with trio.move_on_after(_SUMS_EVERY_S):
                 await self._woken.wait()
             await self.sum_up(ask)
+            if made := await trio.to_thread.run_sync(ask, summing.find_wide):
+                await self._put(made)
 
     async def sum_up(self, ask: Asks) -> None:
         """What has changed, and the entries that hardly change any more."""

@@ -10,6 +10,8 @@ from typing import cast
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _FIRST = frozenset(_FORMULA)
+_FEW = 4
+"""So many times as many values as different ones: these are looked at once."""
 
 
 def plain(text: str) -> str:
@@ -28,24 +30,30 @@ def cell(value: object) -> object:
 
 def column(values: Sequence[object]) -> Sequence[str]:
     """The cells of a column of a CSV file (RFC 4180): most columns are harmless as a whole."""
-    kinds = set(map(type, values))
-    if kinds == {str}:
-        texts = cast("Sequence[str]", values)
-    else:
-        texts = ["" if value is None else str(value) for value in values]
-    if str not in kinds or _is_harmless(texts):
-        return texts
-    return [_quoted(str(cell("" if value is None else value))) for value in values]
+    if str not in set(map(type, values)):
+        return ["" if value is None else str(value) for value in values]
+    different = set(values)
+    if len(different) * _FEW < len(values):
+        cells = {value: _cell(value) for value in different}
+        return list(map(cells.__getitem__, values))
+    if all(type(value) is str for value in different):
+        return _texts(cast("Sequence[str]", values))
+    return list(map(_cell, values))
 
 
-def _is_harmless(texts: Sequence[str]) -> bool:
-    every = "".join(texts)
-    return (
-        every.isprintable()
-        and "," not in every
-        and '"' not in every
-        and _FIRST.isdisjoint({text[:1] for text in texts})
-    )
+def _texts(values: Sequence[str]) -> Sequence[str]:
+    every = "".join(values)
+    if not every.isprintable() or not _FIRST.isdisjoint({text[:1] for text in values}):
+        return list(map(_cell, values))
+    if "," not in every and '"' not in every:
+        return values
+    return [text if "," not in text and '"' not in text else _quoted(text) for text in values]
+
+
+def _cell(value: object) -> str:
+    if type(value) is str and value.isprintable() and value[:1] not in _FIRST:
+        return _quoted(value)
+    return _quoted(str(cell("" if value is None else value)))
 
 
 def _quoted(text: str) -> str:

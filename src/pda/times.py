@@ -5,10 +5,13 @@ Owns the two forms: µs since the epoch inside, RFC 3339 outside. Imports nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND, _MINUTE = 1_000_000, 60_000_000
+"""µs."""
 _SECONDS = tuple(f"{second:02}" for second in range(60))
 
 
@@ -19,6 +22,17 @@ def rfc3339(at: int) -> str:
     if fraction:
         return f"{_minute(minute)}{_SECONDS[second]}.{fraction:06}Z"
     return f"{_minute(minute)}{_SECONDS[second]}Z"
+
+
+def all_rfc3339(moments: Sequence[int]) -> list[str]:
+    """The same of many: no function is called for each."""
+    minute = {number: _minute(number) for number in {at // _MINUTE for at in moments}}
+    return [
+        f"{minute[at // _MINUTE]}{_SECONDS[at // _SECOND % 60]}.{fraction:06}Z"
+        if (fraction := at % _SECOND)
+        else f"{minute[at // _MINUTE]}{_SECONDS[at // _SECOND % 60]}Z"
+        for at in moments
+    ]
 
 
 @lru_cache(16_384)

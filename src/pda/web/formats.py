@@ -23,7 +23,7 @@ MEDIA: Final[dict[Form, str]] = {
     "csv": "text/csv",
 }
 _LOOKED_AT: Final = 250
-"""Rows of CSV that are looked at together: what is not harmless in one takes time for as many."""
+"""Rows of CSV that are looked at together: they stay in the processor's own memory."""
 _ENCODER: Final = msgspec.json.Encoder()
 
 Wanted: TypeAlias = Annotated[

@@ -7,18 +7,20 @@ takes the place of any other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
+import trio
 from msgspec import Meta
 from quart import Response, request
 
 from pda.maillog import events
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import Bounds, ColumnsPage, CursorError, Filter, Part
+from pda.store.queries import Bounds, ColumnsPage, CursorError, Filter, Part, Texts
+from pda.web.ahead import Ahead
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake
@@ -157,11 +159,16 @@ class _Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some rows of an export, encoded."""
+    """Some rows of an export."""
 
-    octets: bytes
-    rows: int
-    next: str | None
+    page: ColumnsPage
+    after: int
+    """Rows before them."""
+
+    @property
+    def rows(self) -> int:
+        """Up to the last of these."""
+        return self.after + self.page.rows
 
 
 _OUTCOMES: Final = _Listing("outcomes", Outcome, columns_publisher(Outcome), queries.OUTCOMES)
@@ -214,23 +221,30 @@ class Lists:
         if form == "json":
             body = await self._asker.ask(reading.page)
             return Response(body, content_type=JSON, headers=_VARY)
-        first = await self._asker.ask_much(reading.part, form, query.after, _most(query, 0))
+        texts = Texts()
+
+        async def read(after: str, rows: int) -> _Part:
+            most = _most(query, rows)
+            page = await self._asker.ask_much(reading.columns, after, most, texts)
+            return _Part(page, rows)
+
+        async def following(part: _Part) -> _Part | None:
+            after = part.page.next
+            return await read(after, part.rows) if after and _most(query, part.rows) else None
+
+        async def octets(part: _Part) -> bytes:
+            return await trio.to_thread.run_sync(reading.octets, form, part)
+
+        # Between two parts no connection is held, however slow the reader.
         exported = Response(
-            self._export(reading, form, first), content_type=MEDIA[form], headers=_VARY
+            Ahead(await read(query.after, 0), following, octets),
+            content_type=MEDIA[form],
+            headers=_VARY,
         )
         exported.timeout = None  # however long it is; each of its parts is bounded
         name = f'attachment; filename="{listing.name}.{form}"'
         exported.headers["Content-Disposition"] = name
         return exported
-
-    async def _export(self, reading: _Reading, form: Form, first: _Part) -> AsyncIterator[bytes]:
-        """One part after the other: in between no connection is held, however slow the reader."""
-        part, sent = first, first.rows
-        yield part.octets
-        while part.next is not None and (most := _most(reading.query, sent)):
-            part = await self._asker.ask_much(reading.part, form, part.next, most)
-            sent += part.rows
-            yield part.octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +260,7 @@ class _Reading:
     def page(self, connection: Connection) -> bytes:
         """A page as JSON."""
         most = min(self.query.limit or _USUAL, _MOST)
-        page = self._page(connection, self.query.after, most)
+        page = self.columns(connection, self.query.after, most)
         answer = {
             self.listing.name: self.members.objects(self.listing.publish(page.columns)),
             "next": page.next,
@@ -254,20 +268,21 @@ class _Reading:
         }
         return msgspec.json.encode(answer)
 
-    def part(self, connection: Connection, form: Form, after: str, most: int) -> _Part:
+    def octets(self, form: Form, part: _Part) -> bytes:
         """A part of an export; the first one begins with the head."""
-        page = self._page(connection, after, most)
-        found = self.listing.publish(page.columns)
-        octets = self.members.lines(form, found, head=after == self.query.after)
-        return _Part(octets, page.rows, page.next)
+        found = self.listing.publish(part.page.columns)
+        return self.members.lines(form, found, head=not part.after)
 
-    def _page(self, connection: Connection, after: str, most: int) -> ColumnsPage:
+    def columns(
+        self, connection: Connection, after: str, most: int, texts: Texts | None = None
+    ) -> ColumnsPage:
+        """The values of some rows; `texts` of those before."""
         if self.wanted is None:
             return ColumnsPage([], 0, None, complete=True)
         part = Part(after, most, newest_first=self.query.order == "newest")
         try:
             return queries.columns_page(
-                connection, self.listing.stored, self.wanted, part, self.bounds
+                connection, self.listing.stored, self.wanted, part, self.bounds, texts=texts
             )
         except CursorError as error:
             raise Invalid([Mistake("query", "after", str(error))]) from None

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union, ge
 import msgspec
 from msgspec import Meta
 
-from pda.times import moment, rfc3339
+from pda.times import all_rfc3339, moment, rfc3339
 from pda.web.errors import Invalid, Mistake
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -131,7 +131,8 @@ def columns_publisher(kind: type[msgspec.Struct]) -> Callable[[Columns], Columns
     def publish(columns: Columns) -> Columns:
         found = list(columns)
         for place, published in times if found else ():
-            found[place] = list(map(published, found[place]))
+            values = found[place]
+            found[place] = all_rfc3339(values) if published is rfc3339 else _stamps(values)
         return found
 
     return publish
@@ -149,6 +150,10 @@ def _times_of(kind: type[msgspec.Struct]) -> list[tuple[int, Callable[[Any], str
 def stamp(at: int | None) -> str | None:
     """µs since the epoch as `When`; None where there is none."""
     return rfc3339(at) if at else None
+
+
+def _stamps(values: Sequence[int | None]) -> list[str | None]:
+    return list(map(stamp, values))
 
 
 def _is_time(kind: Any) -> bool:

@@ -5,6 +5,7 @@ values; times are µs since the epoch. Knows neither HTTP nor who asks: whoever 
 only gets that client's id into the `Filter`, and with it into the SQL.
 
 - `filters`, `sources`: which rows are asked for, and what leads to them
+- `rows`, `keyed`: what a row has, and how its texts are looked up
 - `pages`: attempts, outcomes, messages, some at a time; `lists`: all of them
 - `story`: all about one message
 - `stats`: counts, rates and delays over time, answered from what is counted as it is written
@@ -15,6 +16,7 @@ only gets that client's id into the `Filter`, and with it into the SQL.
 
 from pda.store.queries.failures import failures
 from pda.store.queries.filters import Filter
+from pda.store.queries.keyed import Columns, Texts
 from pda.store.queries.lists import Which, attempts, messages, outcomes, recipients
 from pda.store.queries.overview import (
     FailureRow,
@@ -43,7 +45,6 @@ from pda.store.queries.rows import (
     MESSAGES,
     OUTCOMES,
     AttemptRow,
-    Columns,
     Listing,
     MessageRow,
     OutcomeRow,
@@ -97,6 +98,7 @@ __all__ = [
     "Step",
     "Story",
     "StoryEvent",
+    "Texts",
     "Top",
     "Totals",
     "What",

@@ -15,15 +15,15 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from pda.store.database import Connection, Row, Value
+from pda.store.database import Connection, Row, Value, snapshot
 from pda.store.queries.filters import Condition, Filter, conditions, where
+from pda.store.queries.keyed import Columns, Texts
 from pda.store.queries.rows import (
     ATTEMPTS,
     MESSAGES,
     OUTCOMES,
     AnyRow,
     AttemptRow,
-    Columns,
     Listing,
     MessageRow,
     OutcomeRow,
@@ -122,14 +122,18 @@ def columns_page(
     wanted: Filter,
     part: Part,
     bounds: Bounds = BOUNDS,
+    *,
+    texts: Texts | None = None,
 ) -> ColumnsPage:
     """The values of rows behind a cursor, field by field; raises `CursorError`.
 
-    For whoever makes something else of many rows.
+    For whoever makes something else of many rows; `texts` were looked up for the parts before.
     """
     reading = _Reading(connection, listing, wanted, part.newest_first)
-    found, following, complete = reading.read(part.after, part.limit, bounds)
-    return ColumnsPage(listing.values(found, reading.skipped), len(found), following, complete)
+    with snapshot(connection):
+        found, following, complete = reading.read(part.after, part.limit, bounds)
+        columns = listing.values_keyed(connection, texts or Texts(), found, reading.skipped)
+    return ColumnsPage(columns, len(found), following, complete)
 
 
 class _Reading(Generic[AnyRow]):
@@ -149,11 +153,13 @@ class _Reading(Generic[AnyRow]):
 
     def page(self, after: str, limit: int, bounds: Bounds) -> Page[AnyRow]:
         """The rows behind a cursor."""
-        found, following, complete = self.read(after, limit, bounds)
-        return Page(self._listing.made(found, self.skipped), following, complete)
+        with snapshot(self._connection):
+            found, following, complete = self.read(after, limit, bounds)
+            columns = self._listing.values_keyed(self._connection, Texts(), found, self.skipped)
+        return Page(self._listing.of_columns(columns), following, complete)
 
     def read(self, after: str, limit: int, bounds: Bounds) -> _Found:
-        """The rows behind a cursor, where they go on, and whether all was looked at."""
+        """The keyed rows behind a cursor, where they go on, and whether all was looked at."""
         until = time.monotonic() + bounds.seconds
         place: _Place | None = _place(after, self._listing.types)
         found: list[Row] = []
@@ -185,7 +191,7 @@ class _Reading(Generic[AnyRow]):
         order = ", ".join(f"{key}{turn}" for key in ("e.id", *listing.keys))
         condition, values = self._where(window, keys, place)
         return self._connection.execute(
-            f"{listing.select(f'{keys}, ')} WHERE {condition} ORDER BY {order} LIMIT ?",
+            f"{listing.select_keyed(f'{keys}, ', condition)} ORDER BY {order} LIMIT ?",
             [*values, limit],
         ).fetchall()
 

@@ -6,16 +6,17 @@ Times are µs since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from pda.maillog.events import State
 from pda.store import delays, replies
-from pda.store.database import Row, Value
+from pda.store.database import Connection, Row, Value
 from pda.store.queries.filters import Kind
+from pda.store.queries.keyed import OF_ATTEMPT, OF_ENTRY, OF_OUTCOME, Columns, Key, Texts, needed
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
@@ -96,8 +97,6 @@ class MessageRow(msgspec.Struct, frozen=True):
 
 
 AnyRow = TypeVar("AnyRow", bound=msgspec.Struct)
-Columns: TypeAlias = list[Sequence[Any]]
-"""Of each field the values in all rows; nothing at all where there is no row."""
 _T = TypeVar("_T")
 
 
@@ -106,9 +105,13 @@ class Listing(Generic[AnyRow]):
     """How rows of one kind are read."""
 
     kind: Kind
-    columns: str
+    columns: Sequence[str]
     tables: str
-    """What else they need beside their entry."""
+    """Where they are, beside their entry."""
+    joins: Mapping[str, str]
+    """The tables that their texts are in, by their short names."""
+    texts: Mapping[str, Key]
+    """Columns that many rows look up, see `keyed`."""
     keys: tuple[str, ...]
     """What tells the rows of one entry apart, in their order."""
     types: tuple[type, ...]
@@ -123,60 +126,146 @@ class Listing(Generic[AnyRow]):
 
         Column by column: no function is called for each of many rows.
         """
-        found: Columns = []
-        found.extend(zip(*rows, strict=True))
-        del found[:skipped]
+        return self._turned(_columns(rows, skipped))
+
+    def values_keyed(
+        self, connection: Connection, texts: Texts, rows: Sequence[Row], skipped: int
+    ) -> Columns:
+        """The same of rows that have keys of texts."""
+        found = _columns(rows, skipped)
+        if not found:
+            return found
+        columns = self._keyed
+        wanted = [
+            (columns.index(key.column if key else one), key)
+            for one in self.columns
+            for key in [self.texts.get(one)]
+        ]
+        return self._turned(texts.put(connection, wanted, found))
+
+    def _turned(self, found: Columns) -> Columns:
         for place, turn in self.turned if found else ():
             found[place] = list(map(turn, found[place]))
         return found
 
+    @property
+    def _keyed(self) -> list[str]:
+        """Each once."""
+        keys = (key.column if (key := self.texts.get(one)) else one for one in self.columns)
+        return [*dict.fromkeys(keys)]
+
     def made(self, rows: Sequence[Row], skipped: int = 0) -> list[AnyRow]:
         """Rows of an answer."""
-        return list(map(self.row, *self.values(rows, skipped))) if rows else []
+        return self.of_columns(self.values(rows, skipped))
+
+    def of_columns(self, columns: Columns) -> list[AnyRow]:
+        """The same, where the values of each field are there."""
+        return list(map(self.row, *columns)) if columns else []
 
     def select(self, more: str = "") -> str:
         """The statement, up to its conditions; columns may come before those of the row."""
-        return f"SELECT {more}{self.columns} FROM entry e {_NAMES} {self.tables}"
+        joins = " ".join(self.joins.values())
+        return f"SELECT {more}{', '.join(self.columns)} FROM entry e {self.tables} {joins}"
+
+    def select_keyed(self, more: str, conditions: str) -> str:
+        """The same with keys of texts, and these conditions."""
+        found = f"{more}{', '.join(self._keyed)}"
+        joins = needed(self.joins, conditions)
+        return f"SELECT {found} FROM entry e {self.tables} {joins} WHERE {conditions}"
+
+
+def _columns(rows: Sequence[Row], skipped: int) -> Columns:
+    found: Columns = []
+    found.extend(zip(*rows, strict=True))
+    del found[:skipped]
+    return found
 
 
 # A failure has its reply in `reason`.
-DEFERRED_BEFORE = """
-    (m.status = 'sent' AND EXISTS (SELECT 1 FROM attempt d WHERE d.entry_id = a.entry_id
-        AND d.recipient = a.recipient AND d.reason_id IS NOT NULL AND d.at <= a.at))
+DEFERRED_BEFORE: Final = """
+    (a.manner_id IN (SELECT id FROM manner WHERE status = 'sent') AND EXISTS (
+        SELECT 1 FROM attempt d WHERE d.entry_id = a.entry_id
+            AND d.recipient = a.recipient AND d.reason_id IS NOT NULL AND d.at <= a.at))
 """
-_ATTEMPT_COLUMNS = f"""
-a.at, h.name, e.queue_id, c.name, e.message_id, coalesce(e.msg_id, ''), e.sender, a.recipient,
-a.orig_to, r.name, {delays.SECONDS}, m.dsn, m.status, coalesce(a.reply, t.name, ''), v.bounce_type,
-v.category, v.rule, {DEFERRED_BEFORE}, e.id, r.provider, a.delays
-"""
-_ATTEMPT_TABLES = """
-CROSS JOIN attempt a ON a.entry_id = e.id CROSS JOIN manner m ON m.id = a.manner_id
-CROSS JOIN relay r ON r.id = a.relay_id LEFT JOIN reason t ON t.id = a.reason_id
-LEFT JOIN verdict v ON v.id = m.verdict_id
-"""
-_OUTCOME_COLUMNS = """
-o.first_at, o.last_at, h.name, e.queue_id, coalesce(e.origin, ''), c.name, e.message_id,
-coalesce(e.msg_id, ''), e.sender, coalesce(o.address, o.recipient), o.state, o.attempts,
-v.bounce_type, v.category, v.rule, o.change, e.id
-"""
-_OUTCOME_TABLES = """
-CROSS JOIN outcome o ON o.entry_id = e.id LEFT JOIN verdict v ON v.id = o.verdict_id
-"""
+_ATTEMPT_COLUMNS: Final = (
+    "a.at",
+    "h.name",
+    "e.queue_id",
+    "c.name",
+    "e.message_id",
+    "coalesce(e.msg_id, '')",
+    "e.sender",
+    "a.recipient",
+    "a.orig_to",
+    "r.name",
+    delays.SECONDS,
+    "m.dsn",
+    "m.status",
+    "coalesce(a.reply, t.name, '')",
+    "v.bounce_type",
+    "v.category",
+    "v.rule",
+    DEFERRED_BEFORE,
+    "e.id",
+    "r.provider",
+    "a.delays",
+)
+_OUTCOME_COLUMNS: Final = (
+    "o.first_at",
+    "o.last_at",
+    "h.name",
+    "e.queue_id",
+    "coalesce(e.origin, '')",
+    "c.name",
+    "e.message_id",
+    "coalesce(e.msg_id, '')",
+    "e.sender",
+    "coalesce(o.address, o.recipient)",
+    "o.state",
+    "o.attempts",
+    "v.bounce_type",
+    "v.category",
+    "v.rule",
+    "o.change",
+    "e.id",
+)
 _DELIVERED = f"{State.DELIVERED:d}, {State.FINALLY_OK:d}"
 _BOUNCED = ", ".join(
     f"{state:d}" for state in (State.SOFT_BOUNCE, State.HARD_BOUNCE, State.UNDETERMINED_BOUNCE)
 )
-_MESSAGE_COLUMNS = f"""
-e.born, h.name, e.queue_id, c.name, coalesce(e.claimed_id, ''), e.message_id,
-coalesce(e.msg_id, ''), e.sender, e.size, e.nrcpt, e.expired_at, e.removed_at,
-(SELECT count(*) FROM outcome n WHERE n.entry_id = e.id),
-(SELECT coalesce(sum(n.attempts), 0) FROM outcome n WHERE n.entry_id = e.id),
-(SELECT count(*) FROM outcome n WHERE n.entry_id = e.id AND n.state IN ({_DELIVERED})),
-(SELECT count(*) FROM outcome n WHERE n.entry_id = e.id AND n.state IN ({_BOUNCED})),
-e.id, coalesce(e.origin, '')
-"""
-_NAMES = "CROSS JOIN host h ON h.id = e.host_id CROSS JOIN client c ON c.id = e.client_id"
+_MESSAGE_COLUMNS: Final = (
+    "e.born",
+    "h.name",
+    "e.queue_id",
+    "c.name",
+    "coalesce(e.claimed_id, '')",
+    "e.message_id",
+    "coalesce(e.msg_id, '')",
+    "e.sender",
+    "e.size",
+    "e.nrcpt",
+    "e.expired_at",
+    "e.removed_at",
+    "(SELECT count(*) FROM outcome n WHERE n.entry_id = e.id)",
+    "(SELECT coalesce(sum(n.attempts), 0) FROM outcome n WHERE n.entry_id = e.id)",
+    f"(SELECT count(*) FROM outcome n WHERE n.entry_id = e.id AND n.state IN ({_DELIVERED}))",
+    f"(SELECT count(*) FROM outcome n WHERE n.entry_id = e.id AND n.state IN ({_BOUNCED}))",
+    "e.id",
+    "coalesce(e.origin, '')",
+)
+_OF_ENTRY: Final = {
+    "h": "CROSS JOIN host h ON h.id = e.host_id",
+    "c": "CROSS JOIN client c ON c.id = e.client_id",
+}
 """What every row tells of its entry. CROSS JOIN keeps the order: from the entry to the rest."""
+_OF_ATTEMPT: Final = {
+    **_OF_ENTRY,
+    "m": "CROSS JOIN manner m ON m.id = a.manner_id",
+    "r": "CROSS JOIN relay r ON r.id = a.relay_id",
+    "t": "LEFT JOIN reason t ON t.id = a.reason_id",
+    "v": "LEFT JOIN verdict v ON v.id = m.verdict_id",
+}
+_OF_OUTCOME: Final = {**_OF_ENTRY, "v": "LEFT JOIN verdict v ON v.id = o.verdict_id"}
 
 
 def state_name(number: Value) -> str:
@@ -193,7 +282,9 @@ def made(kind: Callable[..., _T], row: Row) -> _T:
 ATTEMPTS: Listing[AttemptRow] = Listing(
     "attempt",
     _ATTEMPT_COLUMNS,
-    _ATTEMPT_TABLES,
+    "CROSS JOIN attempt a ON a.entry_id = e.id",
+    _OF_ATTEMPT,
+    OF_ATTEMPT,
     ("a.at", "a.digest", "a.copy"),
     (int, int, int),
     AttemptRow,
@@ -202,10 +293,14 @@ ATTEMPTS: Listing[AttemptRow] = Listing(
 OUTCOMES: Listing[OutcomeRow] = Listing(
     "outcome",
     _OUTCOME_COLUMNS,
-    _OUTCOME_TABLES,
+    "CROSS JOIN outcome o ON o.entry_id = e.id",
+    _OF_OUTCOME,
+    OF_OUTCOME,
     ("o.recipient",),
     (str,),
     OutcomeRow,
     ((10, state_name),),
 )
-MESSAGES: Listing[MessageRow] = Listing("message", _MESSAGE_COLUMNS, "", (), (), MessageRow)
+MESSAGES: Listing[MessageRow] = Listing(
+    "message", _MESSAGE_COLUMNS, "", _OF_ENTRY, OF_ENTRY, (), (), MessageRow
+)
