@@ -66,6 +66,9 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     done = service.pda("db", "check")
     assert (done.returncode, b"HMAC" in done.stdout) == (1, True)
     assert b"restore" in done.stderr
+    done = service.pda("query", "attempts")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"pda db check says whether it is damaged" in done.stderr
 
 
 def test_the_journal_of_a_killed_service(tmp_path: Path) -> None:
