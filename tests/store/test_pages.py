@@ -188,3 +188,19 @@ def test_a_page_knows_its_end(store: Store) -> None:
         page = queries.messages_page(connection, Filter(), limit=29)
         assert page.next is not None
         assert len(queries.messages_page(connection, Filter(), page.next, 29).rows) == 1
+
+
+def test_a_text_among_many_entries(tmp_path: Path) -> None:
+    """Where blocks of addresses are looked through."""
+    store = Store(tmp_path)
+    ids = {n: f"4jXPlN1VQlz{n:04}x" for n in range(2500)}
+    store.add([
+        one for n, queue_id in ids.items()
+        for one in message(
+            queue_id, deliveries=[attempt(queue_id=queue_id, to=f"r{n}@example.org")]
+        )
+    ])  # fmt: skip
+    with store.reading() as connection:
+        page = queries.outcomes_page(connection, Filter(text="r77@"))
+        assert [row.queue_id for row in page.rows] == [ids[77]]
+        assert queries.outcomes_page(connection, Filter(text="nowhere")).rows == []

@@ -254,7 +254,10 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
-    """All that is read within it is as it was at one moment."""
+    """All that is read within it is as it was at one moment; within another one, at that one's."""
+    if connection.in_transaction:
+        yield
+        return
     connection.execute("BEGIN")
     try:
         yield
