@@ -71,6 +71,7 @@ class _World:
             for number, name in enumerate(plan.clients)
         ]
         self._to_come = plan.messages
+        self._composed = 0
         self._left = 1.0
         self._steps: list[tuple[int, int, Step]] = []
         self._counter = 0
@@ -172,7 +173,8 @@ class _World:
         who = f"bounces+{number}" if rand() < 0.3 else "no-reply"
         message.sender = f"{who}@{client.domain}"
         if client.by == "message-id":
-            message.message_id = f"98494.{number}.{number % 1000}@{client.client_id}"
+            self._composed += 1  # what it is drawn from would come again among so many
+            message.message_id = f"98494.{self._composed}.{number % 1000}@{client.client_id}"
         else:
             message.message_id = f"{at // 1000}.{number}@{client.domain}"
         count = 1 if fortune > 0.14 else 2 + int(rand() * 4) if fortune > 0.01 else 20

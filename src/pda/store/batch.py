@@ -54,6 +54,11 @@ INSERT INTO outcome VALUES (?, ?, NULLIF(?, ''), ?, ?, ?, ?, NULLIF(?, 0), ?)
 ON CONFLICT (entry_id, recipient) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in _OUTCOME)}
 """
+# Made of the rows by SQLite itself, a trigger for each would take as long as the row does.
+_PUT_CHANGED = """
+INSERT OR IGNORE INTO changed SELECT change, entry_id FROM outcome WHERE entry_id BETWEEN ? AND ?
+"""
+_PUT_CHANGE = "INSERT OR IGNORE INTO changed VALUES (?, ?)"
 _PUT_WITHDRAWN = "INSERT INTO withdrawn VALUES (?, ?, ?, NULLIF(?, ''), ?, ?, ?, ?)"
 
 
@@ -163,6 +168,8 @@ def put_placed(connection: Connection, placed: Placed) -> None:
     many(_PUT_ENTRY, placed.entries)
     many(_PUT_ATTEMPT, placed.attempts)
     many(_PUT_OUTCOME, placed.outcomes)
+    if placed.outcomes:
+        connection.execute(_PUT_CHANGED, (placed.outcomes[0][0], placed.outcomes[-1][0]))
     pieces.put(connection, placed.terms)
     many(bounced.PUT, placed.evidence)
 
@@ -180,7 +187,9 @@ def execute(connection: Connection, batch: Batch) -> None:
     many(_PUT_ATTEMPT, [row for _, row in sorted(batch.attempts.items()) if row is not None])
     gone_outcomes = [key for key, row in batch.outcomes.items() if row is None]
     many("DELETE FROM outcome WHERE entry_id=? AND recipient=?", gone_outcomes)
-    many(_PUT_OUTCOME, [row for _, row in sorted(batch.outcomes.items()) if row is not None])
+    outcomes = [row for _, row in sorted(batch.outcomes.items()) if row is not None]
+    many(_PUT_OUTCOME, outcomes)
+    many(_PUT_CHANGE, sorted((row[-1], row[0]) for row in outcomes))
     pieces.put(connection, batch.terms)
     many(address_blocks.DROP, batch.replaced)
     many(address_blocks.PUT, batch.addresses)

@@ -6,6 +6,7 @@ Owns the values between a record and a row. All times are microseconds since the
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from enum import IntEnum
@@ -209,8 +210,8 @@ class Whole(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def key(self) -> EntryKey:
-        """Of the entry."""
-        return self.host, self.queue_id
+        """Of the entry; of the few hosts each name is kept once."""
+        return sys.intern(self.host), self.queue_id
 
     def told(self) -> Told:
         """What was said of it, as if nothing had been made of that."""

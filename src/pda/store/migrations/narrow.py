@@ -16,12 +16,10 @@ _CHANGED = """
 CREATE TABLE changed (change INTEGER PRIMARY KEY, entry_id INTEGER NOT NULL)
 """
 _FILL = "INSERT INTO changed SELECT change, entry_id FROM outcome ORDER BY change"
-# Whoever writes outcomes: none is left out, and none stays behind.
-_ADD = "INSERT INTO changed VALUES (new.change, new.entry_id)"
+# Whoever removes outcomes, or gives them other numbers: none stays behind. New ones `batch` adds.
 _LEAVE = "DELETE FROM changed WHERE change = old.change"
 _TRIGGERS = (
-    f"CREATE TRIGGER outcome_new AFTER INSERT ON outcome BEGIN {_ADD}; END",
-    f"CREATE TRIGGER outcome_other AFTER UPDATE OF change ON outcome BEGIN {_LEAVE}; {_ADD}; END",
+    f"CREATE TRIGGER outcome_other AFTER UPDATE OF change ON outcome BEGIN {_LEAVE}; END",
     f"CREATE TRIGGER outcome_gone AFTER DELETE ON outcome BEGIN {_LEAVE}; END",
 )
 _ATTEMPT_TOLD = f"""
