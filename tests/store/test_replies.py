@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pda.store import queries, replies
+from pda.store import packing, queries, replies
 from pda.store.erasure import EraseAddress, erasures, finish, search, step
 from pda.store.queries import Filter
 from tests.support import LONG_ID, NOW, Store, attempt, message
@@ -63,3 +63,14 @@ def test_an_address_is_erased_there(tmp_path: Path) -> None:
         (erasure,) = erasures(reading)
     assert erasure.rows >= 2
     store.close()
+
+
+def test_a_dictionary_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many use it: each story of a message does."""
+    packing.Packing("replies-1")
+
+    def files(_: str) -> Path:
+        raise AssertionError
+
+    monkeypatch.setattr(packing, "files", files)
+    assert packing.Packing("replies-1").pack(USUAL.encode())

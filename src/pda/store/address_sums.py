@@ -57,9 +57,10 @@ coalesce(sum({_SOFT}), 0), min(o.first_at), {_LAST}, max(o.last_at) FILTER (WHER
 {_LAST} FILTER (WHERE {_HARD})
 """
 """Of outcomes `o`, in SQL; `unpacked` makes the columns of a sum of it."""
-_TOP: Final = """
-SELECT w.value, (SELECT max(bits) FROM address_sum s WHERE s.address = w.value) AS top
-FROM json_each(?) w WHERE top IS NOT NULL
+_WIDTHS: Final = """
+SELECT w.value, (SELECT max(bits) FROM address_sum s WHERE s.address = w.value) AS widest,
+    (SELECT min(bits) FROM address_sum s WHERE s.address = w.value)
+FROM json_each(?) w WHERE widest IS NOT NULL
 """
 _LATE: Final = """
 SELECT l.address, l.entry_id FROM json_each(?) w CROSS JOIN address_late l ON l.address = w.value
@@ -124,12 +125,13 @@ def read(
     """
     rests = [Rest(address, *within) for address in addresses]
     asked = json.dumps([rest.address for rest in rests])
-    tops = {number_of(one): number_of(top) for one, top in _all(connection, _TOP, asked)}
-    found = Read([], [rest for rest in rests if rest.address not in tops])
-    if tops:
-        late = _late(connection, tops)
-        left = [rest for rest in rests if rest.address in tops]
-        for bits in range(max(tops.values()), LEAST_BITS - 1, -STEP):
+    widths = {number_of(row[0]): row[1:] for row in _all(connection, _WIDTHS, asked)}
+    found = Read([], [rest for rest in rests if rest.address not in widths])
+    if widths:
+        late = _late(connection, widths)
+        left = [rest for rest in rests if rest.address in widths]
+        every = [number_of(bits) for both in widths.values() for bits in both]
+        for bits in range(max(every), min(every) - 1, -STEP):
             sums, covered = _sums(connection, left, bits, client, late)
             found.sums.extend(sums)
             left = [gap for rest in left for gap in _gaps(rest, covered[rest.address], bits)]

@@ -6,6 +6,7 @@ never changed once released: what was packed with one cannot be read with anothe
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -18,8 +19,7 @@ class Packing:
     """Packs and unpacks by one dictionary; not to be used by two threads at a time."""
 
     def __init__(self, name: str) -> None:
-        octets = files("pda").joinpath("data", f"{name}.zdict").read_bytes()
-        dictionary = zstandard.ZstdCompressionDict(octets)
+        dictionary = _dictionary(name)
         parameters = zstandard.ZstdCompressionParameters.from_level(
             1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_dict_id=False
         )
@@ -33,3 +33,9 @@ class Packing:
     def unpack(self, octets: bytes) -> bytes:
         """What was packed."""
         return self._unpack(octets, max_output_size=_MOST_OCTETS)
+
+
+@cache
+def _dictionary(name: str) -> zstandard.ZstdCompressionDict:
+    octets = files("pda").joinpath("data", f"{name}.zdict").read_bytes()
+    return zstandard.ZstdCompressionDict(octets)
