@@ -19,6 +19,7 @@ from pda.store.suppressions import (
     Thresholds,
     UnsayOfAddress,
 )
+from pda.times import moment
 from tests.maillog.test_chain import THROUGH_A_FILTER
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
 from tests.store.test_rejudge import OTHERS, failing, step
@@ -214,3 +215,20 @@ def test_pages(tmp_path: Path) -> None:
     store.add([line for n in range(5) for line in unknown(n, to=f"r{n}@example.org")])
     store.add(mail(9, "sent", to="r1@example.org", day=2))
     assert listed(store) == [f"r{n}@example.org" for n in (0, 2, 3, 4)]
+
+
+def test_failures_of_one_day_count_each(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for n in range(1, 6):
+        store.add(unknown(n, day=1 + n % 2))
+    store.add(full(6, day=2))
+    found = advice(store)
+    assert (found.hard_messages, found.hard_days, found.soft_messages, found.soft_days) == (
+        5,
+        2,
+        1,
+        1,
+    )
+    assert (found.first_at, found.last_at) == (
+        moment("2026-03-01T10:00:01.5Z"), moment("2026-03-02T10:00:01.5Z")
+    )  # fmt: skip

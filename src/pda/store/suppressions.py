@@ -106,11 +106,16 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class _Evidence(msgspec.Struct, frozen=True):
+    """The failures of one day that count, hard ones or others."""
+
     recipient: str
-    entry_id: int
-    at: int
     hard: int
-    verdict_id: int
+    day: int
+    messages: int
+    first_at: int
+    last_at: int
+    entry_id: int
+    """Of the last one."""
 
 
 _CANDIDATES = """
@@ -120,9 +125,11 @@ GROUP BY recipient HAVING sum(hard) >= ?2
 """
 _NEVER = "SELECT recipient FROM said_of_address WHERE recipient > ?1 AND mail = 'never' {said}"
 _EVIDENCE = """
-SELECT recipient, entry_id, at, hard, verdict_id FROM bounced
-WHERE recipient IN (SELECT value FROM json_each(?1)) AND verdict_id IN ({verdicts}) {own}
-ORDER BY at
+SELECT b.recipient, b.hard, b.at / {day} AS day, count(*), min(b.at),
+    max(printf('%020d %020d', b.at, b.entry_id))
+FROM json_each(?1) w CROSS JOIN bounced b ON b.recipient = w.value ->> 0 AND b.at > w.value ->> 1
+WHERE verdict_id IN ({verdicts}) {own}
+GROUP BY b.recipient, b.hard, day ORDER BY max(b.at)
 """
 _OWN = "AND client_id = (SELECT id FROM client WHERE name = ?{n})"
 _SAID = """
@@ -168,38 +175,33 @@ class Advice:
         """
         if known is None:
             known = addresses.of_recipients(self._connection, recipients, self._client)
-        evidence, said = self._evidence(recipients), self._said(recipients)
+        said = self._said(recipients)
+        begin = {one: _since(known.get(one), said.get(one)) for one in recipients}
+        evidence = self._evidence(begin)
         return {
-            one: self._advice(one, evidence.get(one, ()), known.get(one), said.get(one))
+            one: self._advice(one, evidence.get(one, []), known.get(one), said.get(one))
             for one in recipients
         }
 
     def _advice(
-        self,
-        recipient: str,
-        evidence: Iterable[_Evidence],
-        known: Known | None,
-        said: Said | None,
+        self, recipient: str, left: list[_Evidence], known: Known | None, said: Said | None
     ) -> Suppression:
-        delivered_at = known.delivered_at if known else None
-        allowed_at = said.at if said and said.mail == "allowed" else 0
-        left = [one for one in evidence if one.at > max(delivered_at or 0, allowed_at)]
         hard, soft = [e for e in left if e.hard], [e for e in left if not e.hard]
         by = self._by
-        is_hard = len(hard) >= by.hard_messages > 0
-        is_soft = len(left) >= by.soft_messages > 0 and _days(left) >= by.soft_days
+        is_hard = _messages(hard) >= by.hard_messages > 0
+        is_soft = _messages(left) >= by.soft_messages > 0 and _days(left) >= by.soft_days
         never = said is not None and said.mail == "never"
         weightiest = (hard or left)[-1:]
         return Suppression(
             recipient=recipient,
             suppressed=is_hard or is_soft or never,
-            hard_messages=len(hard),
+            hard_messages=_messages(hard),
             hard_days=_days(hard),
-            soft_messages=len(soft),
+            soft_messages=_messages(soft),
             soft_days=_days(soft),
-            first_at=left[0].at if left else None,
-            last_at=left[-1].at if left else None,
-            delivered_at=delivered_at,
+            first_at=min((one.first_at for one in left), default=None),
+            last_at=left[-1].last_at if left else None,
+            delivered_at=known.delivered_at if known else None,
             why=self._why(weightiest[0]) if weightiest else None,
             said=said,
         )
@@ -227,14 +229,15 @@ class Advice:
         ordered = f"{sql} ORDER BY recipient LIMIT {limit:d}"
         return [str(one) for (one,) in self._connection.execute(ordered, values).fetchall()]
 
-    def _evidence(self, recipients: Sequence[str]) -> Mapping[str, list[_Evidence]]:
+    def _evidence(self, since: Mapping[str, int]) -> Mapping[str, list[_Evidence]]:
         own = "" if self._client is None else _OWN.format(n=2)
-        sql = _EVIDENCE.format(verdicts=self._verdicts, own=own)
-        rows = self._connection.execute(sql, [json.dumps(recipients), *self._own()]).fetchall()
+        sql = _EVIDENCE.format(verdicts=self._verdicts, own=own, day=_DAY)
+        asked = json.dumps([*since.items()])
+        rows = self._connection.execute(sql, [asked, *self._own()]).fetchall()
         found: dict[str, list[_Evidence]] = {}
         make: Callable[..., _Evidence] = _Evidence
-        for row in rows:
-            found.setdefault(str(row[0]), []).append(make(*row))
+        for *row, last in rows:
+            found.setdefault(str(row[0]), []).append(make(*row, *map(int, str(last).split())))
         return found
 
     def _said(self, recipients: Sequence[str]) -> Mapping[str, Said]:
@@ -257,7 +260,17 @@ class Advice:
 
 
 def _days(evidence: Iterable[_Evidence]) -> int:
-    return len({one.at // _DAY for one in evidence})
+    return len({one.day for one in evidence})
+
+
+def _messages(evidence: Iterable[_Evidence]) -> int:
+    return sum(one.messages for one in evidence)
+
+
+def _since(known: Known | None, said: Said | None) -> int:
+    """Only what failed later counts: what somebody allows is as good as a delivery."""
+    allowed_at = said.at if said and said.mail == "allowed" else 0
+    return max((known.delivered_at if known else None) or 0, allowed_at)
 
 
 class SayOfAddress(msgspec.Struct, frozen=True):
