@@ -220,14 +220,16 @@ async def _in_thread(function: Callable[[], _T]) -> _T:
     return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
 
 
-def _exactly(file: RawIOBase, octets: int) -> bytes:
-    found = bytearray()
-    while len(found) < octets:
-        more = file.read(octets - len(found))
-        if not more:
+def _exactly(file: RawIOBase, octets: int) -> bytearray:
+    """They stand in memory once: a frame has some megabytes."""
+    found = bytearray(octets)
+    left = memoryview(found)
+    while left:
+        many = file.readinto(left)
+        if not many:
             raise EOFError
-        found += more
-    return bytes(found)
+        left = left[many:]
+    return found
 
 
 _decode = msgspec.msgpack.Decoder(Frame).decode
