@@ -17,7 +17,7 @@ from pda.config import RetentionSettings
 from pda.housekeeping import next_bounds, next_piece
 from pda.maillog.correlate import gather
 from pda.rooms import Rooms, open_rooms
-from pda.store import queries, retention, upkeep
+from pda.store import queries, retention, summing, upkeep
 from pda.store.audit import Author
 from pda.store.database import Connection, Value
 from pda.store.erasure import EraseAddress, erasures
@@ -275,3 +275,23 @@ async def test_who_is_written_to_often_is_summed_up(
         await add(rooms, often(range(3200, 4300)))
         await until(lambda: readers.call(sums) > before)
         nursery.cancel_scope.cancel()
+
+
+async def test_however_much_changes_other_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(connection: Connection) -> int:
+        return int(str(connection.execute("SELECT count(*) FROM address_late").fetchall()[0][0]))
+
+    def change(connection: Connection) -> None:
+        rows = [(number, number) for number in range(3)]
+        connection.executemany("INSERT INTO address_late (address, entry_id) VALUES (?, ?)", rows)
+
+    monkeypatch.setattr(summing, "_LATE_AT_A_TIME", 1)
+    monkeypatch.setattr(housekeeping, "_LATE_STEPS", 2)
+    async with writing(tmp_path) as (rooms, readers):
+        await rooms.ingest.exclusively(partial(rooms.writer.do, change))
+        await rooms.housekeeping.sum_up(readers.call)
+        assert readers.call(late) == 1
+        await rooms.housekeeping.sum_up(readers.call)
+        assert readers.call(late) == 0

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _EVERY_S = 600.0
-_SUMS_EVERY_S = 5.0
+_SUMS_EVERY_S, _LATE_STEPS = 5.0, 20
+"""What changes faster than so many steps follow waits for the next round, or all is begun anew."""
 _ENTRIES, _MOST_ENTRIES = 100, 1600
 """Removed or rewritten at a time: the first piece takes some ten milliseconds."""
 _PIECE_S = 0.3
@@ -141,7 +142,10 @@ class Housekeeping:
     async def sum_up(self, ask: Asks) -> None:
         """What has changed, and the entries that hardly change any more."""
         await self._do(summing.begin_anew)
-        while made := await trio.to_thread.run_sync(ask, summing.find_late):
+        for _ in range(_LATE_STEPS):
+            made = await trio.to_thread.run_sync(ask, summing.find_late)
+            if made is None:
+                break
             await self._put(made)
         if window := await self._do(summing.open_spans):
             find = partial(summing.find_recent, window=window)

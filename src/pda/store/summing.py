@@ -54,7 +54,7 @@ _SLICE_BITS: Final = 16
 """Entries, of which there are about three times as many terms, for one slice."""
 _ROWS: Final = 10_000
 """Read at a time where they are many."""
-_LATE_AT_A_TIME: Final = 200
+_LATE_AT_A_TIME: Final = 500
 _TOO_LATE: Final = 50_000
 """Changes with which all is begun anew, as after new rules: that takes less."""
 
@@ -91,7 +91,7 @@ WHERE {_ALIVE} GROUP BY 1, 2
 _WIDTHS: Final = range(LEAST_BITS, WIDEST_BITS + 1, STEP)
 _LATE: Final = f"""
 SELECT l.id, l.address, l.entry_id, s.bits, s.number
-FROM (SELECT * FROM address_late ORDER BY address, entry_id LIMIT {_LATE_AT_A_TIME}) l
+FROM (SELECT * FROM address_late ORDER BY address, entry_id LIMIT ?) l
     LEFT JOIN address_sum s ON s.address = l.address AND s.client_id = 0
         AND s.bits IN ({", ".join(map(str, _WIDTHS))}) AND s.number = l.entry_id >> s.bits
 """
@@ -187,7 +187,7 @@ def find_wide(connection: Connection) -> Made | None:
 def find_late(connection: Connection) -> Made | None:
     """What takes the place of sums over what has changed since; None where nothing has."""
     with snapshot(connection):
-        rows = connection.execute(_LATE).fetchall()
+        rows = connection.execute(_LATE, (_LATE_AT_A_TIME,)).fetchall()
         if not rows:
             return None
         changed: defaultdict[Place, set[int]] = defaultdict(set)
