@@ -30,8 +30,9 @@ _T = TypeVar("_T")
 _TAG = "postfix/smtp[4711]"
 _RECIPIENTS = 10
 """Of a queue entry."""
-_PATIENCE_S = 60.0
-"""Without anything new in the store, after all was sent."""
+_PATIENCE_S = 150.0
+"""Without anything new in the store, after all was sent: between two tries to connect rsyslogd may
+wait for a minute (`action.resumeIntervalMax`), and then has a window of messages still."""
 
 
 @dataclass(frozen=True, slots=True)
