@@ -43,7 +43,7 @@ def db() -> None:
 def check(config_file: Path | None) -> None:
     """Read every page and compare what belongs together. Status 1 where something is wrong.
 
-    May be asked while the service runs; else the journal is read too. Example: pda db check
+    Also while a service runs; else with the journal. Example: pda db check
     """
     settings = config.load(config_file)
     findings = upkeep.check(settings.database, key_of(settings))
