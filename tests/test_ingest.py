@@ -229,6 +229,22 @@ async def test_a_transaction_is_committed_beside_the_next_batch(
         assert [row.attempts for row in queries.outcomes(connection, Filter())] == [3] * 60
 
 
+@pytest.mark.parametrize(("kept", "works"), [(False, 8), (True, 2)])
+async def test_what_a_journal_keeps_is_worked_out_in_larger_batches(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, kept: bool, works: int
+) -> None:
+    monkeypatch.setattr(ingest, "_batch_lines", 1)
+    send, channel = trio.open_memory_channel[Lines](8)
+    for number in range(8):
+        send.send_nowait(replace(lines(attempt(to=f"a{number}@x.example")), kept=kept))
+    send.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ingest.write)
+        await ingest.read(channel)
+        ingest.closing()
+    assert ingest.writer_state.works == works
+
+
 # --- The disk refuses ----------------------------------------------------------------------------
 
 

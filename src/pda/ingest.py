@@ -42,6 +42,8 @@ _R = TypeVar("_R")
 
 _BATCH_OCTETS = 4 * 1024 * 1024
 """Of lines, read at once; so that not even the longest ones take much memory."""
+_KEPT_BATCH = 4
+"""Times as many lines, where a journal has them: no sender waits, and no kill loses them."""
 _ENTRIES_AT_A_TIME = 500
 """Of history, judged anew between two transactions of the live stream."""
 _RETRY_S = 1.0
@@ -293,7 +295,8 @@ class Ingest:
     def _take(self, channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
         """What waits already, up to a batch: the more there is, the larger the transactions."""
         batches, count, octets = [first], len(first.lines), _octets(first)
-        while count < self._batch_lines and octets < _BATCH_OCTETS:
+        most = self._batch_lines * (_KEPT_BATCH if first.kept else 1)
+        while count < most and octets < _BATCH_OCTETS:
             try:
                 batches.append(channel.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
