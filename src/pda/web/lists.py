@@ -7,12 +7,11 @@ takes the place of any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
-import trio
 from msgspec import Meta
 from quart import Response, request
 
@@ -20,7 +19,6 @@ from pda.maillog import events
 from pda.store import queries
 from pda.store.database import Connection
 from pda.store.queries import Bounds, ColumnsPage, CursorError, Filter, Part, Texts
-from pda.web.ahead import Ahead
 from pda.web.asking import Asker
 from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake
@@ -157,18 +155,19 @@ class _Listing:
     stored: queries.Listing[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some rows of an export."""
+class _Place(NamedTuple):
+    """Where an export goes on."""
 
-    page: ColumnsPage
-    after: int
-    """Rows before them."""
+    after: str
+    rows: int
+    """Sent before."""
 
-    @property
-    def rows(self) -> int:
-        """Up to the last of these."""
-        return self.after + self.page.rows
+
+class _Part(NamedTuple):
+    """Some rows of an export, encoded."""
+
+    octets: bytes
+    next: _Place | None
 
 
 _OUTCOMES: Final = _Listing("outcomes", Outcome, columns_publisher(Outcome), queries.OUTCOMES)
@@ -222,29 +221,24 @@ class Lists:
             body = await self._asker.ask(reading.page)
             return Response(body, content_type=JSON, headers=_VARY)
         texts = Texts()
-
-        async def read(after: str, rows: int) -> _Part:
-            most = _most(query, rows)
-            page = await self._asker.ask_much(reading.columns, after, most, texts)
-            return _Part(page, rows)
-
-        async def following(part: _Part) -> _Part | None:
-            after = part.page.next
-            return await read(after, part.rows) if after and _most(query, part.rows) else None
-
-        async def octets(part: _Part) -> bytes:
-            return await trio.to_thread.run_sync(reading.octets, form, part)
-
-        # Between two parts no connection is held, however slow the reader.
+        first = await self._asker.ask_much(reading.part, form, _Place(query.after, 0), texts)
         exported = Response(
-            Ahead(await read(query.after, 0), following, octets),
-            content_type=MEDIA[form],
-            headers=_VARY,
+            self._export(reading, form, first, texts), content_type=MEDIA[form], headers=_VARY
         )
         exported.timeout = None  # however long it is; each of its parts is bounded
         name = f'attachment; filename="{listing.name}.{form}"'
         exported.headers["Content-Disposition"] = name
         return exported
+
+    async def _export(
+        self, reading: _Reading, form: Form, first: _Part, texts: Texts
+    ) -> AsyncIterator[bytes]:
+        """One part after the other: in between no connection is held, however slow the reader."""
+        part = first
+        yield part.octets
+        while part.next is not None:
+            part = await self._asker.ask_much(reading.part, form, part.next, texts)
+            yield part.octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +262,14 @@ class _Reading:
         }
         return msgspec.json.encode(answer)
 
-    def octets(self, form: Form, part: _Part) -> bytes:
-        """A part of an export; the first one begins with the head."""
-        found = self.listing.publish(part.page.columns)
-        return self.members.lines(form, found, head=not part.after)
+    def part(self, connection: Connection, form: Form, place: _Place, texts: Texts) -> _Part:
+        """A part of an export, with texts of those before; the first one begins with the head."""
+        page = self.columns(connection, place.after, _most(self.query, place.rows), texts)
+        found = self.listing.publish(page.columns)
+        octets = self.members.lines(form, found, head=not place.rows)
+        rows = place.rows + page.rows
+        more = _Place(page.next, rows) if page.next and _most(self.query, rows) else None
+        return _Part(octets, more)
 
     def columns(
         self, connection: Connection, after: str, most: int, texts: Texts | None = None
