@@ -83,7 +83,8 @@ FILTERS = {
     "message id": (Filter(message_id="<98494.7.1@shop1>"), 3, 2, 1),
     "without brackets": (Filter(message_id="98494.7.1@shop1"), 3, 2, 1),
     "msgId": (Filter(message_id="98494.7.1"), 3, 2, 1),
-    "sender": (Filter(sender="news1@example.com"), 45, 30, 15),
+    "sender": (Filter(sender="news1@Example.com"), 45, 30, 15),
+    "sender's local part in another case": (Filter(sender="News1@example.com"), 0, 0, 0),
     "recipient": (Filter(recipient="Ann@example.ORG"), 60, 30, 30),
     "its local part in another case": (Filter(recipient="ann@example.org"), 0, 0, 0),
     "domain": (Filter(domain="X.example"), 30, 30, 30),
@@ -116,6 +117,47 @@ def test_pages_hold_what_a_filter_chooses(store: Store, name: str, newest_first:
                 assert sorted(map(repr, rows)) == sorted(map(repr, whole))
                 ids = [row.id for row in rows]
                 assert ids == sorted(ids, reverse=newest_first)
+
+
+GREY = {"dsn": "4.7.1", "reason": "host mx.a.example[192.0.2.1] said: 450 4.7.1 Greylisted"}
+GONE = {"dsn": "5.1.1", "reason": "host mx.a.example[192.0.2.1] said: 550 5.1.1 User unknown"}
+UNLIKE = message(
+    deliveries=[
+        attempt("deferred", to="ann@a.example", **GREY),
+        attempt("bounced", to="ann@a.example", delay="60", **GONE),
+        attempt("sent", to="info@b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example"),
+    ],
+)
+"""A recipient whose attempts say different things, and one whose address is no ASCII."""
+OF_ONE = {
+    "status of one attempt, verdict of another": (
+        Filter(status="deferred", category="invalid-recipient"), 0, 1, 1,
+    ),
+    "status and verdict of one": (Filter(status="bounced", category="invalid-recipient"), 1, 1, 1),
+    "state of one recipient, address of another": (
+        Filter(domain="a.example", state=State.DELIVERED), 0, 0, 0,
+    ),
+    "status of one recipient, text of another": (Filter(text="ann@", status="sent"), 0, 0, 0),
+    "status and state of another": (Filter(status="sent", state=State.HARD_BOUNCE), 0, 0, 0),
+    "address in Unicode": (Filter(recipient="info@b\u00fccher.example"), 1, 1, 1),
+    "address with A-labels": (Filter(recipient="info@XN--BCHER-KVA.example"), 1, 1, 1),
+    "domain in Unicode": (Filter(domain="B\u00dcCHER.example"), 1, 1, 1),
+    "domain with A-labels": (Filter(domain="xn--bcher-kva.example"), 1, 1, 1),
+    "text as logged": (Filter(text="b\u00fccher"), 1, 1, 1),
+    "its status": (Filter(domain="xn--bcher-kva.example", status="sent"), 1, 1, 1),
+    "its state": (Filter(domain="xn--bcher-kva.example", state=State.DELIVERED), 1, 1, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ONE)
+def test_all_that_is_said_holds_of_one_recipient(tmp_path: Path, name: str) -> None:
+    wanted, *counts = OF_ONE[name]
+    store = Store(tmp_path)
+    store.add(UNLIKE)
+    with store.reading() as connection:
+        found = [len(every(connection, what, wanted, limit=10)) for what in PAGES]
+    store.close()
+    assert found == counts
 
 
 def test_rows_of_one_message_stand_by_time(store: Store) -> None:

@@ -39,13 +39,14 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     client: Annotated[Text | None, Meta(description="The client id; empty: of none.")] = None
     recipient: Annotated[
-        Text | None, Meta(description="The whole address; the domain in any case.")
+        Text | None,
+        Meta(description="The whole address; the domain in any case, as A-labels or in Unicode."),
     ] = None
-    domain: Annotated[Text | None, Meta(description="Of the recipient, in any case.")] = None
+    domain: Annotated[Text | None, Meta(description="Of the recipient, likewise.")] = None
     text: Annotated[
         Text | None, Meta(description="Part of the recipient's or sender's address, in any case.")
     ] = None
-    sender: Annotated[Text | None, Meta(description="The envelope sender.")] = None
+    sender: Annotated[Text | None, Meta(description="The envelope sender, as `recipient`.")] = None
     queue_id: Annotated[Text | None, Meta(description="Postfix's queue id.")] = None
     message_id: Annotated[
         Text | None, Meta(description="A Message-ID, with or without brackets, or a msgId.")
@@ -207,8 +208,8 @@ class Lists:
     async def messages(self, query: MessageQuery, principal: Principal) -> Response:
         """Messages.
 
-        `from` and `to` are about when they came in. What is said of recipients and attempts chooses
-        the messages that have such a one.
+        `from` and `to` are about when they came in. All that is said of recipients and attempts has
+        to hold of one recipient of the message.
         """
         return await self._list(_MESSAGES, query, principal)
 

@@ -6,7 +6,8 @@ goes into `client`, and with it into the SQL.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from contextlib import suppress
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -22,7 +23,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which attempts, outcomes or messages; None stands for all.
 
     What is said of an attempt (status, dsn …) chooses the outcomes of recipients, and the messages,
-    that have such an attempt; what is said of an outcome (state) the attempts it came of.
+    that have such an attempt; what is said of an outcome (state) the attempts it came of. Of a
+    message all that is said of recipients has to hold of one of them.
     """
 
     client: str | None = None
@@ -31,10 +33,11 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str | None = None
     """A Message-ID, with or without its brackets, or the original's `msgId`."""
     sender: str | None = None
+    """The whole address, as `recipient`; empty: notifications."""
     recipient: str | None = None
-    """The whole address; the domain in any case."""
+    """The whole address; the domain in any case, as A-labels or in Unicode."""
     domain: str | None = None
-    """Of the recipient, in any case."""
+    """Of the recipient, likewise."""
     text: str | None = None
     """Part of a recipient's or the sender's address, in any case."""
     status: str | None = None
@@ -62,7 +65,6 @@ _OF_ENTRY = (
     ("client", "+e.client_id = (SELECT id FROM client WHERE name = ?)"),
     ("host", "+e.host_id = (SELECT id FROM host WHERE name = ?)"),
     ("queue_id", "+e.queue_id = ?"),
-    ("sender", "e.sender = ?"),
 )
 _OF_ATTEMPT = (
     ("status", "{m}.status = ?"),
@@ -70,6 +72,7 @@ _OF_ATTEMPT = (
     ("relay", "instr(lower({r}.name), lower(?)) > 0"),
     ("provider", "{r}.provider = ?"),
 )
+_OF_STATE = (("state", "{o}.state = ?"),)
 _OF_VERDICT = (
     ("bounce_type", "{v}.bounce_type = ?"),
     ("category", "{v}.category = ?"),
@@ -77,12 +80,14 @@ _OF_VERDICT = (
 )
 _OTHER_ATTEMPT = """
 EXISTS (SELECT 1 FROM attempt a2 JOIN manner m2 ON m2.id = a2.manner_id
-    JOIN relay r2 ON r2.id = a2.relay_id WHERE a2.entry_id = e.id {and_recipient} AND {where})
+    JOIN relay r2 ON r2.id = a2.relay_id WHERE a2.entry_id = e.id AND {same} AND {where})
 """
 _OTHER_OUTCOME = """
 EXISTS (SELECT 1 FROM outcome o2 LEFT JOIN verdict v2 ON v2.id = o2.verdict_id
-    WHERE o2.entry_id = e.id {and_recipient} AND {where})
+    WHERE o2.entry_id = e.id AND {same} AND {where})
 """
+_SAME = "({a}.recipient = {o}.recipient COLLATE NOCASE OR {a}.recipient = {o}.address)"
+"""Attempts have a recipient as logged; outcomes one as compared and, if that differs, as logged."""
 
 
 def conditions(kind: Kind, wanted: Filter) -> list[Condition]:
@@ -92,12 +97,11 @@ def conditions(kind: Kind, wanted: Filter) -> list[Condition]:
     (verdict `v`).
     """
     found = [*_given(wanted, _OF_ENTRY), *_in_time(kind, wanted)]
+    if wanted.sender is not None:
+        found.append(_is_address("e.sender", wanted.sender))
     if wanted.message_id is not None:
         found.append(_of_message(wanted.message_id))
-    found += _of_recipient(kind, wanted)
-    found += _of_attempt(kind, wanted)
-    found += _of_outcome(kind, wanted)
-    return found
+    return found + _OF_RECIPIENTS[kind](wanted)
 
 
 def message_ids(text: str) -> list[str]:
@@ -130,32 +134,79 @@ def _of_message(text: str) -> Condition:
     return f"(e.message_id IN ({marks}) OR e.msg_id = ?)", [*forms, text]
 
 
-def _of_recipient(kind: Kind, wanted: Filter) -> list[Condition]:
-    """Attempts have a recipient as logged, outcomes one as compared."""
-    column = {"attempt": "a.recipient", "outcome": "o.recipient", "message": "o2.recipient"}[kind]
+def _of_an_attempt(wanted: Filter) -> list[Condition]:
+    found = _of_address("a.recipient", wanted)
+    if wanted.text is not None:
+        found.append(_any(_contains(wanted.text, "e.sender", "a.recipient")))
+    found += _given(wanted, (*_OF_ATTEMPT, *_OF_VERDICT), m="m", r="r", v="v")
+    state = _given(wanted, _OF_STATE, o="o2")
+    return found + _other(_OTHER_OUTCOME, state, _SAME.format(o="o2", a="a"))
+
+
+def _of_an_outcome(wanted: Filter) -> list[Condition]:
+    found = _of_address("o.recipient", wanted)
+    if wanted.text is not None:
+        found.append(_any(_contains(wanted.text, "e.sender", "o.recipient", "o.address")))
+    found += _given(wanted, _OF_VERDICT, v="v")
+    hops: Condition = f"o.state <> {State.HANDED_ON:d}", []
+    found += _given(wanted, _OF_STATE, o="o") or [hops]
+    attempt = _given(wanted, _OF_ATTEMPT, m="m2", r="r2")
+    return found + _other(_OTHER_ATTEMPT, attempt, _SAME.format(o="o", a="a2"))
+
+
+def _of_a_message(wanted: Filter) -> list[Condition]:
+    """That one of its recipients is as all of the filter says."""
+    outcome = _of_address("o2.recipient", wanted)
+    outcome += _given(wanted, (*_OF_STATE, *_OF_VERDICT), o="o2", v="v2")
+    attempt = _given(wanted, _OF_ATTEMPT, m="m2", r="r2")
+    if wanted.text is not None:
+        of_sender = _contains(wanted.text, "e.sender")
+        of_recipient = _contains(wanted.text, "o2.recipient", "o2.address")
+        if not (outcome or attempt):  # it may have no recipient yet
+            return [_any([*of_sender, *_other(_OTHER_OUTCOME, [_any(of_recipient)])])]
+        outcome.append(_any([*of_sender, *of_recipient]))
+    if not outcome:
+        return _other(_OTHER_ATTEMPT, attempt)
+    same = _SAME.format(o="o2", a="a2")
+    return _other(_OTHER_OUTCOME, [*outcome, *_other(_OTHER_ATTEMPT, attempt, same)])
+
+
+_OF_RECIPIENTS: Final = {
+    "attempt": _of_an_attempt,
+    "outcome": _of_an_outcome,
+    "message": _of_a_message,
+}
+
+
+def _of_address(column: str, wanted: Filter) -> list[Condition]:
     found: list[Condition] = []
     if wanted.recipient is not None:
-        found.append(_is_recipient(column, wanted.recipient))
+        found.append(_is_address(column, wanted.recipient))
     if wanted.domain is not None:
-        found.append(_ends_with(column, address_key(f"@{wanted.domain}")))
-    if kind == "message":
-        found = _by_outcome(kind, found)
-    if wanted.text is not None:
-        there = [_contains(column, wanted.text)]
-        of_recipient = _by_outcome(kind, there) if kind == "message" else there
-        found.append(_any([_contains("e.sender", wanted.text), *of_recipient]))
+        spelt = _spellings(address_key(f"@{wanted.domain}"))
+        found.append(_any([_ends_with(column, text) for text in spelt]))
     return found
 
 
-def _is_recipient(column: str, address: str) -> Condition:
+def _is_address(column: str, address: str) -> Condition:
     local = address.rpartition("@")[0]
     key = address_key(address)
-    same = f"({column} IN (?, ?) OR {column} = ? COLLATE NOCASE AND substr({column}, 1, ?) = ?)"
-    return same, [address, key, key, len(local), local]
+    known = list(dict.fromkeys([address, *_spellings(key)]))
+    marks = ",".join("?" * len(known))
+    same = f"({column} IN ({marks}) OR {column} = ? COLLATE NOCASE AND substr({column}, 1, ?) = ?)"
+    return same, [*known, key, len(local), local]
 
 
-def _contains(column: str, text: str) -> Condition:
-    return f"instr(lower({column}), ?) > 0", [_lower(text)]
+def _spellings(key: str) -> list[str]:
+    """With A-labels, as addresses are compared, and in Unicode: attempts have theirs as logged."""
+    local, at, domain = key.rpartition("@")
+    with suppress(UnicodeError):
+        domain = domain.encode("ascii").decode("idna")
+    return list(dict.fromkeys([key, f"{local}{at}{domain}"]))
+
+
+def _contains(text: str, *columns: str) -> list[Condition]:
+    return [(f"instr(lower({column}), ?) > 0", [_lower(text)]) for column in columns]
 
 
 def _ends_with(column: str, text: str) -> Condition:
@@ -167,36 +218,12 @@ def _lower(text: str) -> str:
     return text.encode().lower().decode()
 
 
-def _of_attempt(kind: Kind, wanted: Filter) -> list[Condition]:
-    if kind == "attempt":
-        return _given(wanted, _OF_ATTEMPT, m="m", r="r")
-    found = _given(wanted, _OF_ATTEMPT, m="m2", r="r2")
+def _other(exists: str, found: list[Condition], same: str = "1") -> list[Condition]:
+    """That there is another row like this, of the same recipient; none where nothing is said."""
     if not found:
         return []
-    same = "AND a2.recipient = o.recipient COLLATE NOCASE" if kind == "outcome" else ""
     sql, values = _all(found)
-    return [(_OTHER_ATTEMPT.format(and_recipient=same, where=sql), values)]
-
-
-def _of_outcome(kind: Kind, wanted: Filter) -> list[Condition]:
-    state = (("state", "{o}.state = ?"),)
-    if kind == "message":
-        of_any = _given(wanted, (*state, *_OF_VERDICT), o="o2", v="v2")
-        return _by_outcome(kind, of_any)
-    verdict = _given(wanted, _OF_VERDICT, v="v")
-    if kind == "outcome":
-        hops: Condition = f"o.state <> {State.HANDED_ON:d}", []
-        return [*verdict, *(_given(wanted, state, o="o") or [hops])]
-    return [*verdict, *_by_outcome(kind, _given(wanted, state, o="o2"))]
-
-
-def _by_outcome(kind: Kind, found: list[Condition]) -> list[Condition]:
-    """The condition that there is such an outcome; of an attempt: of its recipient."""
-    if not found:
-        return []
-    same = "AND o2.recipient = a.recipient COLLATE NOCASE" if kind == "attempt" else ""
-    sql, values = _all(found)
-    return [(_OTHER_OUTCOME.format(and_recipient=same, where=sql), values)]
+    return [(exists.format(same=same, where=sql), values)]
 
 
 def _all(found: list[Condition]) -> Condition:

@@ -127,20 +127,21 @@ def _of_terms(one: int, other: int, width: int) -> Source:
 
 
 def _failed(kind: Kind, wanted: Filter) -> Iterator[Source]:
-    """Failed attempts with this verdict: what is asked of outcomes follows from one of theirs."""
-    known = {
+    """Failed attempts with this verdict and status.
+
+    The verdict of an outcome is that of one of its attempts, a status may be that of another one.
+    """
+    verdict = {
         "v.bounce_type = ?": wanted.bounce_type,
         "v.category = ?": wanted.category,
         "v.rule = ?": wanted.rule,
-        "m.status = ?": wanted.status if wanted.status in _FAILURES else None,
     }
-    given = [(sql, value) for sql, value in known.items() if value is not None]
-    if not given:
-        return
-    if kind == "message" and len(given) > 1:
-        given = given[:1]  # not all has to be true of one attempt
-    values: list[Value] = [value for _, value in given]
-    yield Index(_FAILED.format(" AND ".join(sql for sql, _ in given)), values, 8 * _FEW)
+    status = {"m.status = ?": wanted.status if wanted.status in _FAILURES else None}
+    for known in (verdict | status,) if kind == "attempt" else (verdict, status):
+        given = [(sql, value) for sql, value in known.items() if value is not None]
+        values: list[Value] = [value for _, value in given]
+        if given:
+            yield Index(_FAILED.format(" AND ".join(sql for sql, _ in given)), values, 8 * _FEW)
 
 
 def spans(connection: Connection, kind: Kind, wanted: Filter) -> list[tuple[int, int]]:
