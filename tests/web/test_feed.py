@@ -13,6 +13,7 @@ from quart_trio.testing import TrioClient
 
 from pda.store.feed import last_change
 from pda.web import feed
+from pda.web.ports import Settings
 from tests.support import attempt, message
 from tests.web.support import Web, basic, user, web
 
@@ -161,8 +162,15 @@ async def test_the_heart_beat_has_the_cursor(
             app.service.news.close()
 
 
-async def test_too_many_cannot_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "_MOST_WAITING", 0)
-    with web(tmp_path, LINES) as app:
-        response = await app.get("/api/v1/outcomes/changes?after=2&wait=1")
-        assert (response.status_code, response.headers["Retry-After"]) == (503, "10")
+async def test_who_waits_leaves_half_of_the_room_to_who_asks(tmp_path: Path) -> None:
+    scope: dict[str, Any] = {"client": ("127.0.0.1", 4000)}
+    with web(tmp_path, LINES, settings=Settings(most_requests=3)) as app, trio.fail_after(20):
+        async with TrioClient(app.app).request("/api/v1/stream", scope_base=scope) as waiting:
+            await waiting.send_complete()
+            assert await waiting.receive() == b"retry: 2000\n\n"
+            for path in ("/api/v1/outcomes/changes?after=2&wait=1", "/api/v1/stream"):
+                response = await app.get(path)
+                assert (response.status_code, response.headers["Retry-After"]) == (503, "10")
+            assert await asked(app, "?after=2") == {"changes": [], "cursor": "2", "more": False}
+            app.service.news.close()
+        assert (await app.get("/api/v1/outcomes/changes?after=2&wait=1")).status_code == 200

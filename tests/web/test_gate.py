@@ -79,7 +79,8 @@ async def test_who_sees_metrics_and_health_can_be_chosen(tmp_path: Path) -> None
         assert await status(app, "/metrics") == 200
         assert await status(app, "/metrics", "::ffff:198.51.100.9") == 200
         assert await status(app, "/metrics", "127.0.0.1") == 401
-        assert await status(app, "/healthz") == 401
+        refused = await app.get("/healthz", peer=ELSEWHERE)
+        assert (refused.status_code, refused.mimetype) == (401, "application/problem+json")
         assert await status(app, "/healthz", "127.0.0.1") == 200
         # An unnamed proxy asks for nobody knows whom.
         assert await status(app, "/metrics", **{"X-Forwarded-For": ELSEWHERE}) == 401
@@ -111,3 +112,9 @@ async def test_no_more_requests_at_a_time_than_are_allowed(tmp_path: Path) -> No
         assert sorted(codes, key=str) == [(200, None), (503, "1"), (503, "1")]
         await ask()
         assert codes[-1] == (200, None)
+
+
+async def test_much_to_do_is_no_illness(tmp_path: Path) -> None:
+    with web(tmp_path, settings=Settings(most_requests=0)) as app:
+        assert await status(app, "/api/v1/status", "127.0.0.1") == 503
+        assert await status(app, "/healthz") == 200

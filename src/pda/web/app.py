@@ -29,6 +29,15 @@ log = logging.getLogger(__name__)
 
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _MOST_BODY: Final = 1024 * 1024
+_PROGRAMS: Final = ("/api/", "/metrics", "/healthz", "/readyz", "/openapi.json")
+"""Paths whose errors are problem documents; the others are read by people."""
+_SENTENCES: Final = {
+    404: "there is nothing here: /api says what there is",
+    405: "this cannot be done here: the header Allow says what can",
+    408: "the request did not come whole in time",
+    413: f"the body is larger than {_MOST_BODY} octets",
+}
+"""Of what the framework refuses."""
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -84,7 +93,7 @@ async def _failed(error: Exception) -> Response:
     refused = as_refused(error)
     if request.path.startswith("/agent-"):
         response = original_api.refusal(refused)
-    elif request.path.startswith(("/api/", "/metrics")):
+    elif request.path.startswith(_PROGRAMS):
         response = problem(refused)
     else:
         response = await error_page(refused)
@@ -109,7 +118,8 @@ def as_refused(error: Exception) -> Refused:
         return Refused(503, "the database is busy: try again", {"Retry-After": "1"})
     if isinstance(error, HTTPException) and error.code:
         kept = {k: v for k, v in error.get_headers() if k in ("Allow", "Location")}
-        return Refused(error.code, error.description or error.name, kept)
+        sentence = _SENTENCES.get(error.code) or error.description or error.name
+        return Refused(error.code, sentence, kept)
     log.error("%s %s failed: %r", request.method, _asked(), error)
     log.debug("where it failed", exc_info=error)
     return Refused(500, "this request failed; the service's log says why")

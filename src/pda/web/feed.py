@@ -32,7 +32,6 @@ _TOGETHER_S: Final = 0.1
 _HEART_BEAT_S: Final = 15.0
 _PIECE: Final = 500
 """Events of a stream that are read and sent at a time."""
-_MOST_WAITING: Final = 500
 _LATEST: Final = "latest"
 _EVENTS: Final = "text/event-stream"
 
@@ -139,6 +138,8 @@ class Feed:
         self._news = site.service.news
         self._asker = asker
         self._waiting = 0
+        self._most_waiting = max(1, site.settings.most_requests // 2)
+        """Who waits counts among the requests that are answered: the others are for who asks."""
 
     @Operation("GET", "/api/v1/outcomes/changes", answers=Changes, errors=_GONE)
     async def changes(self, query: ChangesQuery, principal: Principal) -> msgspec.Raw:
@@ -151,6 +152,7 @@ class Feed:
         client = principal.client_of(query.client)
         cursor = await self._begin(query.after)
         if query.wait:
+            self._require_room()
             with self._one_more(), trio.move_on_after(query.wait):
                 await self._wait(cursor, client, final=query.final)
         return await self._asker.ask(_encoded, cursor, query.limit, client, final=query.final)
@@ -164,6 +166,7 @@ class Feed:
         cursor come every 15 seconds; the stream ends when the service stops.
         """
         client = principal.client_of(query.client)
+        self._require_room()
         cursor = await self._begin(request.headers.get("Last-Event-ID") or query.after)
         response = Response(
             self._events(cursor, client, final=query.final),
@@ -218,10 +221,12 @@ class Feed:
             await trio.sleep(0 if self._news.closed else _TOGETHER_S)
         return not waiting.cancelled_caught
 
+    def _require_room(self) -> None:
+        if self._waiting >= self._most_waiting:
+            raise Refused(503, "too many wait for changes already", {"Retry-After": "10"})
+
     @contextmanager
     def _one_more(self) -> Iterator[None]:
-        if self._waiting >= _MOST_WAITING:
-            raise Refused(503, "too many wait for changes already", {"Retry-After": "10"})
         self._waiting += 1
         try:
             yield

@@ -49,10 +49,12 @@ class Gate:
         g.peer = peer()
         forwarded = is_forwarded(request.headers)
         named = is_allowed_host(request.headers.get("Host", ""), self._hosts)
+        if request.path in {"/healthz", "/readyz"} and self._is_open(forwarded=forwarded):
+            return (
+                None  # also while there is much to do: who looks after the service is not told ill
+            )
         if BUSY in request.scope:
             raise Refused(503, "too many requests at a time: try again", {"Retry-After": "1"})
-        if request.path in {"/healthz", "/readyz"} and self._is_open(forwarded=forwarded):
-            return None
         if self._only_hosts and not named:
             raise _MISDIRECTED
         session = cookie.session_id() if "Authorization" not in request.headers else ""

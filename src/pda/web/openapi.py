@@ -29,12 +29,14 @@ _ERRORS: Final = {
     400: "The request is not as described here: `errors` names each parameter and why.",
     401: "Nobody is logged in.",
     403: "Whoever is logged in may not do this, or another site asks for it.",
+    408: "The body did not come whole in time.",
     413: "The body is too large.",
     421: "This host name is not served here.",
     429: "Too much at a time: try again after the seconds in `Retry-After`.",
     500: "A mistake of pda's; its log says more.",
     503: "The database is busy or the answer took too long: ask for less, or again later.",
 }
+_OF_BODIES: Final = (408, 413)
 _WHO: Final = {
     Who.ANYBODY: "Every role may ask; a client about its own client id.",
     Who.WHOLE: "For the roles admin and reader.",
@@ -173,7 +175,7 @@ def _answer(route: Route, schemas: _Schemas) -> Object:
 
 def _errors(route: Route, schemas: _Schemas) -> Object:
     own = {str(s): _error(said, schemas) for s, said in route.operation.errors.items()}
-    usual = [status for status in _ERRORS if status != 413 or route.body is not None]
+    usual = [status for status in _ERRORS if status not in _OF_BODIES or route.body is not None]
     return {str(s): {"$ref": f"#/components/responses/{s}"} for s in usual} | own
 
 
