@@ -53,6 +53,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       maillog/pseudonyms.py  erased addresses in whatever a line says
       maillog/rejudge.py    what other rules change of what is known
     store/                SQLCipher; SQL lives here and nowhere else
+      driver.py             the database driver, with the system's OpenSSL
       database.py           key, connections, pragmas, the write lock
       schema.py migrations/ tables and how older ones become newer ones
       readers.py            connections for many askers at a time

@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from pysqlcipher3 import dbapi2
 
 from pda.store import migrations
 from pda.store.database import (
@@ -18,6 +17,7 @@ from pda.store.database import (
     open_reader,
     open_writer,
 )
+from pda.store.driver import dbapi2
 from tests.support import Store, attempt
 
 

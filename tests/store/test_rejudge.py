@@ -10,7 +10,6 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pysqlcipher3 import dbapi2
 
 from pda import config
 from pda.ingest import Ingest
@@ -20,6 +19,7 @@ from pda.maillog.events import Event
 from pda.maillog.pipeline import Pipeline
 from pda.maillog.rejudge import rejudge_told
 from pda.store import verdicts
+from pda.store.driver import dbapi2
 from pda.work import Work
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
 from tests.support import NOW, RULES, Store, attempt, message

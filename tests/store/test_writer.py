@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pysqlcipher3 import dbapi2
 
 from pda.maillog.correlate import gather
 from pda.store import queries
 from pda.store.batch import Batch
+from pda.store.driver import dbapi2
 from pda.store.queries import Filter
 from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
 from tests.support import Store, attempt, events, message

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
-from pysqlcipher3 import dbapi2
+from pda.store.driver import dbapi2
 
 APPLICATION_ID = 0x70646132  # "pda2": the first form of the tables was never released
 SCHEMA = 18

@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pysqlcipher3 import dbapi2
-
 from pda.store.database import Connection, DatabaseError, StoreError, refuse_newer, transaction
+from pda.store.driver import dbapi2
 from pda.store.migrations import MIGRATIONS
 
 if TYPE_CHECKING:
