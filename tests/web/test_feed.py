@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import trio
 import trio.testing
 from quart_trio.testing import TrioClient
 
+from pda.news import News
+from pda.store.accounts import PutUser, RemoveUser
 from pda.store.feed import last_change
-from pda.web import feed
+from pda.web import auth, feed
 from pda.web.ports import Settings
 from tests.support import attempt, message
-from tests.web.support import Web, basic, user, web
+from tests.web.support import PASSWORD, Web, basic, user, web
 
 OTHER = "4jXPlN1VQlzJbSX"
 LINES = [
@@ -174,3 +177,52 @@ async def test_who_waits_leaves_half_of_the_room_to_who_asks(tmp_path: Path) -> 
             assert await asked(app, "?after=2") == {"changes": [], "cursor": "2", "more": False}
             app.service.news.close()
         assert (await app.get("/api/v1/outcomes/changes?after=2&wait=1")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [RemoveUser("shop"), PutUser("shop", USERS[1].password_hash, "client", "other")],
+    ids=["removed", "bound to another client"],
+)
+async def test_a_stream_ends_with_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: Any
+) -> None:
+    monkeypatch.setattr(feed, "_HEART_BEAT_S", 0.01)
+    scope: dict[str, Any] = {"client": ("127.0.0.1", 4000)}
+    with web(tmp_path, LINES, users=USERS) as app, trio.fail_after(20):
+        headers = {"Authorization": basic("shop", PASSWORD)}
+        async with TrioClient(app.app).request(
+            "/api/v1/stream", headers=headers, scope_base=scope
+        ) as connection:
+            await connection.send_complete()
+            assert await connection.receive() == b"retry: 2000\n\n"
+            app.store.make(edit)
+            with contextlib.suppress(trio.EndOfChannel):
+                while True:
+                    await connection.receive()
+
+
+async def test_who_is_removed_while_waiting_is_told_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_FRESH_S", 0)
+    statuses: list[int] = []
+    waits, beyond = trio.Event(), News.beyond
+
+    async def heard(news: News, change: int, client: str | None) -> None:
+        waits.set()
+        await beyond(news, change, client)
+
+    monkeypatch.setattr(News, "beyond", heard)
+    with web(tmp_path, LINES, users=USERS) as app, trio.fail_after(20):
+
+        async def wait() -> None:
+            response = await app.get("/api/v1/outcomes/changes?after=2&wait=60", user="shop")
+            statuses.append(response.status_code)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await waits.wait()
+            app.store.make(RemoveUser("shop"))
+            commit(app, DELIVERED)
+    assert statuses == [401]

@@ -88,6 +88,8 @@ class Asking:
     """The header."""
     session: str = ""
     """What the cookie says."""
+    again: bool = False
+    """Whether it was let in before and goes on: that is no use of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Guard:
         if not known.users:
             return _local(asking)
         if asking.session and authorization is None:
-            return principal(await self._of_session(known, asking.session))
+            return principal(await self._of_session(known, asking))
         return principal(await self.prove(*credentials(authorization), asking.peer or ""))
 
     async def has_users(self) -> bool:
@@ -136,13 +138,14 @@ class Guard:
             raise unauthorised(_WRONG)
         return user
 
-    async def _of_session(self, known: _Known, secret: str) -> UserRow:
-        hashed, now = secret_hash(secret), time.time_ns() // 1000
+    async def _of_session(self, known: _Known, asking: Asking) -> UserRow:
+        hashed, now = secret_hash(asking.session), time.time_ns() // 1000
         found = await self._asker.ask(sessions.session, hashed)
         user = known.users.get(found.user_name) if found else None
         if found is None or user is None or self._has_ended(found, now):
             raise unauthorised("your session has ended: log in again")
-        if now - found.seen_at >= min(_SEEN_NOTED_S, self._settings.session_idle / 10) * 1e6:
+        noted_s = min(_SEEN_NOTED_S, self._settings.session_idle / 10)
+        if not asking.again and now - found.seen_at >= noted_s * 1e6:
             self._service.soon(SeeSession(hashed), Author("pda"))
         return user
 

@@ -6,7 +6,7 @@ asking the database again and again. What the feed is, is said in `store.feed`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ from pda.store.database import Connection, DatabaseError
 from pda.web.asking import Asker, TooSlow
 from pda.web.auth import Principal
 from pda.web.errors import Invalid, Mistake, Refused
+from pda.web.gate import admission
 from pda.web.ports import Site
 from pda.web.routes import Operation
 from pda.web.values import Text, When, publisher
@@ -151,10 +152,13 @@ class Feed:
         """
         client = principal.client_of(query.client)
         cursor = await self._begin(query.after)
+        is_admitted = admission()
         if query.wait:
             self._require_room()
             with self._one_more(), trio.move_on_after(query.wait):
                 await self._wait(cursor, client, final=query.final)
+            if not await is_admitted():
+                raise Refused(401, "you may not ask any more: log in again")
         return await self._asker.ask(_encoded, cursor, query.limit, client, final=query.final)
 
     @Operation("GET", "/api/v1/stream", answers={_EVENTS: str}, errors=_GONE)
@@ -163,13 +167,14 @@ class Feed:
 
         Each event `outcome` has a change as its data and the cursor as its id: a browser's
         EventSource resumes by itself, others by the header `Last-Event-ID`. A comment and the
-        cursor come every 15 seconds; the stream ends when the service stops.
+        cursor come every 15 seconds; the stream ends when the service stops, and when its user or
+        token is removed.
         """
         client = principal.client_of(query.client)
         self._require_room()
         cursor = await self._begin(request.headers.get("Last-Event-ID") or query.after)
         response = Response(
-            self._events(cursor, client, final=query.final),
+            self._events(cursor, client, admission(), final=query.final),
             content_type=_EVENTS,
             headers={"X-Accel-Buffering": "no"},
         )
@@ -197,13 +202,20 @@ class Feed:
             await trio.sleep(_TOGETHER_S)
 
     async def _events(
-        self, cursor: int, client: str | None, *, final: bool
+        self,
+        cursor: int,
+        client: str | None,
+        is_admitted: Callable[[], Awaitable[bool]],
+        *,
+        final: bool,
     ) -> AsyncIterator[bytes]:
-        """Pieces, as fast as they are taken."""
+        """Pieces, as fast as they are taken, while there are any and who asks is let in."""
         with self._one_more():
             yield b"retry: 2000\n\n"
             while not self._news.closed:
                 try:
+                    if not await is_admitted():
+                        return
                     found, octets = await self._asker.ask(_events, cursor, client, final=final)
                 except (TooSlow, DatabaseError):
                     return  # who reads comes again, and resumes

@@ -7,6 +7,9 @@ no page.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote
@@ -68,6 +71,7 @@ class Gate:
             if refused.status != 401 or asking.authorization is not None:
                 raise
             return _to_login(refused)
+        g.again = partial(self._guard.admit, replace(asking, again=True))
         g.session = bool(session) and g.principal.kind == "user"
         # Where a password is asked for, a browser has none for a stranger's name.
         if g.principal == LOCAL and not named:
@@ -114,6 +118,22 @@ def _asked() -> str:
         return "/"
     raw, query = bytes(request.scope["raw_path"]), request.query_string
     return (raw + b"?" + query if query else raw).decode("latin-1")
+
+
+def admission() -> Callable[[], Awaitable[bool]]:
+    """Tells later whether who asks now would still be let in, as the same.
+
+    For answers that go on: users and tokens are removed, and get other roles.
+    """
+    again, principal = g.again, g.principal
+
+    async def is_admitted() -> bool:
+        try:
+            return bool(await again() == principal)
+        except Refused:
+            return False
+
+    return is_admitted
 
 
 def is_allowed_host(host: str, names: set[str]) -> bool:
