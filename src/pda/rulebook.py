@@ -86,9 +86,7 @@ class RuleBook:
 
     def read(self) -> Edition:
         """The list as it is now; blocks the calling thread. Raises `ConfigError`."""
-        known = self.edition
-        edition = _read(self._settings, self._copy)
-        return edition if known.digest != edition.digest else replace(edition, rules=known.rules)
+        return _read(self._settings, self._copy, self.edition)
 
     def adopt(self, edition: Edition) -> None:
         """These are the rules in force now."""
@@ -217,16 +215,27 @@ class RuleBook:
             ) from error
 
 
-def _read(settings: RuleSettings, copy: Path | None = None) -> Edition:
-    xml = read_list(settings)
-    try:
-        edition = Edition(bounce.load(xml), _digest(xml), time.time_ns() // 1000, xml)
-    except bounce.RuleError as error:
-        where = settings.file or _BUILT_IN
-        raise ConfigError(f"rules.file: {where} cannot be used:\n{error}") from error
+def _read(
+    settings: RuleSettings, copy: Path | None = None, known: Edition | None = None
+) -> Edition:
+    """The list as it is now, by the rules that are `known` where it is that one still."""
+    xml, now = read_list(settings), time.time_ns() // 1000
+    digest = _digest(xml)
+    if known is not None and known.digest == digest:
+        edition = replace(known, loaded_at=now)
+    else:
+        edition = Edition(_loaded(xml, settings), digest, now, xml)
     if copy is not None:
         _keep(xml, copy)
     return edition
+
+
+def _loaded(xml: bytes, settings: RuleSettings) -> bounce.Rules:
+    try:
+        return bounce.load(xml)
+    except bounce.RuleError as error:
+        where = settings.file or _BUILT_IN
+        raise ConfigError(f"rules.file: {where} cannot be used:\n{error}") from error
 
 
 def _is_address(settings: RuleSettings) -> bool:

@@ -45,7 +45,7 @@ from pda.serving import Serving
 from pda.store.accounts import users
 from pda.store.alerts import Finding
 from pda.store.audit import Author, Deed, Note
-from pda.store.database import DatabaseError
+from pda.store.database import UPKEEPS_CACHE, DatabaseError
 from pda.store.edits import Edit, NotThereError, T
 from pda.store.queries import Bounds
 from pda.store.readers import Readers
@@ -279,12 +279,13 @@ class Service:
         settings, rooms = self._rooms.settings, self._rooms
         unended = rooms.begin(rfc3339(self.started_at))
         readers = Readers(settings.database, rooms.key, settings.store.readers)
+        upkeeps = Readers(settings.database, rooms.key, 1, cache=UPKEEPS_CACHE)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._obey, nursery, signals)
             nursery.start_soon(rooms.ingest.until_stopping, self._keep_judged)
             nursery.start_soon(self._fetch_rules)
-            nursery.start_soon(rooms.ingest.until_stopping, rooms.housekeeping.run, readers.call)
+            nursery.start_soon(rooms.ingest.until_stopping, rooms.housekeeping.run, upkeeps.call)
             nursery.start_soon(rooms.checkpoints.run)
             nursery.start_soon(self._paces.run)
             nursery.start_soon(tidy)
@@ -319,6 +320,7 @@ class Service:
             await self._serving.stop()
             nursery.cancel_scope.cancel()
         readers.close()
+        upkeeps.close()
         if lost := rooms.ingest.writer_state.lost_events:
             # Those of RELP are still in the journal or with their senders.
             log.error("stopped with %d events lost: the database refused them", lost)

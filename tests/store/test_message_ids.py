@@ -88,6 +88,7 @@ def test_what_is_stored_is_never_left_out(
             connection.execute(
                 "DELETE FROM entry WHERE id = ? AND id < ?", (number, last(connection))
             )
+            known.forget_gone()
         elif what == "restart":
             known = MessageIds(connection, last(connection))
         else:
@@ -115,6 +116,21 @@ def test_what_was_stored_before_is_read_a_few_at_a_time(connection: Connection) 
     assert [*known.where(names)] == [(everywhere, [*names])]
     assert [*known.where(names)] == []
     assert [some for _, some in known.where(names | {"<7@shop>"})] == [["<7@shop>"]]
+
+
+def test_what_is_of_entries_that_have_gone_is_forgotten(connection: Connection) -> None:
+    connection.execute("DELETE FROM entry")
+    known, window = MessageIds(connection, 0), 1 << message_ids.WINDOW_BITS
+    for number in (1, window + 1, 2 * window + 1):
+        known.add([(number, "<1@shop>")])
+        write(connection, number, "<1@shop>")
+    connection.execute("DELETE FROM entry WHERE id = 1")
+    known.forget_gone()
+    assert [span.first for span, _ in known.where({"<1@shop>"})] == [window, 2 * window]
+    connection.execute("DELETE FROM entry")
+    known.forget_gone()
+    known.add([(3 * window, "<1@shop>")])
+    assert [span.last for span, _ in known.where({"<1@shop>"})][-1] == 4 * window - 1
 
 
 def of_id(store: Store, message_id: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeAlias
 
 import msgspec
+import zstandard
 
 from pda.maillog.events import EntryKey, Facts, Life, Rest, Whole
 
@@ -21,6 +22,8 @@ _AtRest: TypeAlias = list[tuple[int, Rest]]
 """Lives, with the numbers of their rows."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_AtRest).decode
+_LONG = 512
+"""Octets from which on they are packed: the attempts of one entry say nearly the same."""
 _STORED = b""
 """Instead of the lives of an entry that is over."""
 
@@ -35,6 +38,8 @@ class Memory:
         self._at_rest: dict[EntryKey, bytes] = {}
         self._over: list[EntryKey] = []
         """At rest, and nothing more is expected of them once they have their rows."""
+        self._pack = zstandard.ZstdCompressor(1).compress
+        self._unpack = zstandard.ZstdDecompressor().decompress
 
     def __len__(self) -> int:
         return len(self._awake) + len(self._at_rest)
@@ -67,7 +72,7 @@ class Memory:
 
     def rest(self, number: int, whole: Whole) -> None:
         """Remembers an entry whose row has this number."""
-        self._at_rest[whole.key] = _encode([(number, whole.rest)])
+        self._at_rest[whole.key] = self._packed(_encode([(number, whole.rest)]))
         if whole.over:
             self._over.append(whole.key)
 
@@ -91,7 +96,7 @@ class Memory:
         for key in list(islice(self._awake, max(len(self._awake) - most_awake, 0))):
             lives = self._awake.pop(key)
             over = all(life.summary is not None and life.summary.is_over for life in lives)
-            self._at_rest[key] = _STORED if over else _encode(_at_rest(lives))
+            self._at_rest[key] = _STORED if over else self._packed(_encode(_at_rest(lives)))
         surplus = len(self) - self._limit
         for key in list(islice(self._at_rest, max(surplus, 0))):
             del self._at_rest[key]
@@ -101,9 +106,16 @@ class Memory:
         for remembered in (self._awake, self._at_rest, self._over):
             remembered.clear()
 
+    def _packed(self, octets: bytes) -> bytes:
+        return octets if len(octets) < _LONG else self._pack(octets)
+
+    def _unpacked(self, octets: bytes) -> bytes:
+        is_packed = octets.startswith(zstandard.FRAME_HEADER)  # which no list begins with
+        return self._unpack(octets) if is_packed else octets
+
     def _wake(self, key: EntryKey) -> list[Life]:
         lives = []
-        for number, rest in _decode(self._at_rest.pop(key)):
+        for number, rest in _decode(self._unpacked(self._at_rest.pop(key))):
             life = Life(*key, facts=Facts(key[1], rest.facts), attempts={}, entry_id=number)
             life.attempts = {(attempt.digest, attempt.copy): attempt for attempt in rest.attempts}
             lives.append(life)

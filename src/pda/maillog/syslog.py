@@ -76,7 +76,8 @@ _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ (.*?)\]?$", re.DOT
 _LATEST = _DAY * 365 * 200
 """Some time in 2169; no log is of before 1970 either."""
 _SEVERITIES = frozenset("EMERG ALERT CRIT ERR ERROR WARN WARNING NOTICE INFO DEBUG".split())
-_CACHE = 20_000
+_CACHE, _SECONDS = 20_000, 2000
+"""Of what comes again, and of seconds, which do so for a short while only."""
 _STAMP_PARTS = ("time", "fraction", "offset", "year")
 _SCALES: list[int] = [10 ** (6 - digits) for digits in range(7)]
 """µs of the last of so many digits."""
@@ -174,7 +175,7 @@ class HeaderReader:
                 return None
             _keep(origin.minutes, stamp[:-2], minute)
         second = minute + int(stamp[-2:]) * _SECOND
-        _keep(origin.seconds, stamp, second)
+        _keep(origin.seconds, stamp, second, _SECONDS)
         return second
 
     def _new_minute(self, origin: Origin, stamp: str, who: str, received_at: int) -> int | None:
@@ -363,8 +364,8 @@ def micros(fraction: str) -> int:
     return int(fraction) * _SCALES[len(fraction)]
 
 
-def _keep(memory: dict[_K, _T], key: _K, value: _T) -> None:
-    if len(memory) >= _CACHE:
+def _keep(memory: dict[_K, _T], key: _K, value: _T, most: int = _CACHE) -> None:
+    if len(memory) >= most:
         memory.clear()
     memory[key] = value
 

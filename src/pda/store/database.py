@@ -26,7 +26,9 @@ _PAGE_SIZE = 8192
 _CREDENTIAL = "pda.key"
 # KiB of pages in memory: what is written again and again, and what a question looks at again.
 # More made nothing faster, and a long run larger; half of a reader's made questions a third slower.
-_WRITERS_CACHE, _READERS_CACHE = 20_480, 8192
+_WRITERS_CACHE, READERS_CACHE = 20_480, 8192
+UPKEEPS_CACHE = 2048
+"""For a reader that looks at nearly every page once: more would only take their room."""
 
 Value: TypeAlias = str | int | float | bytes | bytearray | None
 Row: TypeAlias = tuple[Value, ...]
@@ -225,8 +227,11 @@ def open_writer(path: Path, key: Key) -> Connection:
     return connection
 
 
-def open_reader(path: Path, key: Key) -> Connection:
-    """A connection that only reads; raises `StoreError` where there is nothing to read."""
+def open_reader(path: Path, key: Key, cache: int = READERS_CACHE) -> Connection:
+    """A connection that only reads, with so many KiB of pages in memory.
+
+    Raises `StoreError` where there is nothing to read.
+    """
     if not _has_content(path):
         raise StoreError(_nothing_to_read(path))
     connection = connect(path, key, new=False)
@@ -236,7 +241,7 @@ def open_reader(path: Path, key: Key) -> Connection:
         connection.close()
         raise
     connection.execute("PRAGMA query_only = ON")
-    connection.execute(f"PRAGMA cache_size = -{_READERS_CACHE}")
+    connection.execute(f"PRAGMA cache_size = -{cache}")
     return connection
 
 

@@ -62,6 +62,13 @@ class MessageIds:
                 for place in _places(message_id):
                     bits[place >> 3] |= 1 << (place & 7)
 
+    def forget_gone(self) -> None:
+        """Those of entries before the first that is stored, once some have gone."""
+        (first,) = self._connection.execute("SELECT min(id) FROM entry").fetchone() or (None,)
+        begin = number_of(first or 0) >> WINDOW_BITS
+        for window in [window for window in self._windows if window < begin]:
+            del self._windows[window]
+
     def where(self, message_ids: Collection[str]) -> Iterator[tuple[Span, list[str]]]:
         """Among which entries there may be which of these, the oldest entries first."""
         if self._from > 1:

@@ -15,7 +15,8 @@ from pda.maillog.providers import provider_of
 from pda.store.database import Connection, Row
 
 _T = TypeVar("_T")
-_REMEMBERED = 20_000
+_REMEMBERED = 5000
+"""Texts, twice: those that were used last, and those that were before them."""
 Name: TypeAlias = tuple[str, Row]
 """A table and a row of it, whose number is the first member."""
 
@@ -63,34 +64,41 @@ class Names:
 
 
 class Texts:
-    """Any number of texts, of which those that came last are remembered."""
+    """Any number of texts, of which those that were used last are remembered.
+
+    Most come once, or a few times soon after one another; the others are asked for again and again.
+    """
 
     def __init__(
         self, table: str, connection: Connection | None, more: Callable[[str], Row] = lambda _: ()
     ) -> None:
         """`more` says what else a row of the table has for a text."""
         rows = _stored(
-            connection, f"SELECT name, id FROM {table} ORDER BY id DESC LIMIT {_REMEMBERED // 2}"
+            connection, f"SELECT name, id FROM {table} ORDER BY id DESC LIMIT {_REMEMBERED}"
         )
         self._table = table
         self._more = more
-        self._numbers = {str(name): number_of(number) for name, number in reversed(rows)}
-        self._last = max(self._numbers.values(), default=0)
+        self._numbers: dict[str, int] = {}
+        self._before = {str(name): number_of(number) for name, number in reversed(rows)}
+        self._last = max(self._before.values(), default=0)
 
     def number(self, text: str, new: NewNames) -> int:
         """A number of a text."""
         number = self._numbers.get(text)
         if number is None:
             if len(self._numbers) >= _REMEMBERED:
-                self._numbers = dict(list(self._numbers.items())[_REMEMBERED // 2 :])
-            self._last += 1
-            number = self._numbers[text] = self._last
-            new.names.append((self._table, (number, text, *self._more(text))))
+                self._numbers, self._before = {}, self._numbers
+            number = self._numbers[text] = self._before.pop(text, 0) or self._given(text, new)
         return number
+
+    def _given(self, text: str, new: NewNames) -> int:
+        self._last += 1
+        new.names.append((self._table, (self._last, text, *self._more(text))))
+        return self._last
 
     def forget(self) -> int:
         """From now on no number up to this one is given any more."""
-        self._numbers = {}
+        self._numbers, self._before = {}, {}
         return self._last
 
 

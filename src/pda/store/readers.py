@@ -11,7 +11,14 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Concatenate, ParamSpec, TypeVar
 
-from pda.store.database import Connection, DatabaseError, Key, forget_pages, open_reader
+from pda.store.database import (
+    READERS_CACHE,
+    Connection,
+    DatabaseError,
+    Key,
+    forget_pages,
+    open_reader,
+)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -20,11 +27,12 @@ _T = TypeVar("_T")
 class Readers:
     """Up to `size` questions at a time; further ones wait in their threads."""
 
-    def __init__(self, path: Path, key: Key, size: int = 4) -> None:
+    def __init__(self, path: Path, key: Key, size: int = 4, *, cache: int = READERS_CACHE) -> None:
+        """Each keeps up to so many KiB of pages (`cache`)."""
         self.size = size
         self._connections: LifoQueue[Connection] = LifoQueue()
         for _ in range(size):
-            self._connections.put(open_reader(path, key))
+            self._connections.put(open_reader(path, key, cache))
 
     def call(
         self,

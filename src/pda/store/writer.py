@@ -267,6 +267,7 @@ class Writer:
         """Forgets queue entries that are not stored any more."""
         self.removal.refresh()
         self._correlator.forget(entries)
+        self._lives.message_ids.forget_gone()
         self._rows.addresses.close()
 
     def forget_texts(self) -> dict[str, int]:
