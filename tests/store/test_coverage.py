@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pda.store.coverage import Gap, coverage
+from pda.store.coverage import _GAPS, _SUMS, LIFETIME, SILENCE, Gap, coverage
 from pda.times import moment
 from tests.store.test_retention import of_day
 from tests.support import NOW, Store, attempt, line, message
@@ -65,10 +65,11 @@ def test_a_client_sees_its_own_part_only(store: Store) -> None:
     assert coverage(store.connection, "nobody", NOW).entries == 0
 
 
-def test_only_the_last_entries_are_looked_at(store: Store) -> None:
+def test_only_the_last_entries_are_looked_at_and_none_is_kept(store: Store) -> None:
     store.add([one for n in range(50) for one in of_day(1, n)])
     assert coverage(store.connection, None, NOW, entries=20).entries == 20
-    plan = store.connection.execute(
-        "EXPLAIN QUERY PLAN SELECT * FROM entry WHERE id > (SELECT max(id) FROM entry) - 5"
-    ).fetchall()
-    assert "SEARCH entry USING INTEGER PRIMARY KEY" in str(plan)
+    for sql, values in ((_SUMS, [20, None, NOW, LIFETIME]), (_GAPS, [20, None, SILENCE])):
+        plan = str(store.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall())
+        assert "SEARCH e USING INTEGER PRIMARY KEY" in plan
+        assert "MATERIALIZE" not in plan
+        assert "FOR GROUP BY" not in plan

@@ -48,8 +48,9 @@ _ROWS: Final = 1000
 """Read at a time: all at once would take megabytes."""
 _SMALL_DUE, _SMALL_AT_A_TIME = 16, 128
 """Small blocks of a piece that are put together."""
-_SORTED_AT_A_TIME: Final = 16
-"""Small blocks that are sorted in memory: of all together the addresses would take 20 MB."""
+_SORTED_AT_A_TIME, _UNTIL_THEN = 8, 512
+"""Small blocks that are sorted in memory: of all together the addresses would take 20 MB; and
+addresses that they are packed by again until it is their turn."""
 _RUNS_DUE, _RUNS_AT_A_TIME = 4, 32
 """Runs of a stretch that are put together."""
 _DUE: Final = """
@@ -217,7 +218,7 @@ def _sorted(connection: Connection, small: Sequence[_Block]) -> list[Iterator[Ad
     for at in range(0, len(small), _SORTED_AT_A_TIME):
         some = small[at : at + _SORTED_AT_A_TIME]
         each = [iter(sorted(_unpacked(_packed(connection, block)))) for block in some]
-        run = [row[-2:] for row in _run(Packing(), 0, some[0].span, _merged(each))]
+        run = [row[-2:] for row in _run(Packing(), 0, some[0].span, _merged(each), _UNTIL_THEN)]
         found.append(_in_order(run))
     return found
 
@@ -236,9 +237,12 @@ def _merged(runs: list[Iterator[Addressed]]) -> Iterator[Addressed]:
         yield domain, local, b"".join([entries for _, _, entries in same])
 
 
-def _run(packing: Packing, number: int, span: Span, every: Iterable[Addressed]) -> Iterator[Row]:
+def _run(
+    packing: Packing, number: int, span: Span, every: Iterable[Addressed], most: int = _PACKED
+) -> Iterator[Row]:
+    """The blocks of a run, of so many addresses each."""
     every = iter(every)
-    while some := list(islice(every, _PACKED)):
+    while some := list(islice(every, most)):
         yield packing.block(number, span, some)
         number -= 1
 
