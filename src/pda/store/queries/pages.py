@@ -132,7 +132,7 @@ def columns_page(
     reading = _Reading(connection, listing, wanted, part.newest_first)
     with snapshot(connection):
         found, following, complete = reading.read(part.after, part.limit, bounds)
-        columns = listing.values_keyed(connection, texts or Texts(), found, reading.skipped)
+        columns = listing.values_keyed(connection, texts or Texts(), found)
     return ColumnsPage(columns, len(found), following, complete)
 
 
@@ -148,14 +148,12 @@ class _Reading(Generic[AnyRow]):
         self._wanted = wanted
         self._sources = sources_of(connection, listing.kind, wanted)
         self._conditions = where(conditions(listing.kind, wanted))
-        self.skipped = 1 + len(listing.keys)
-        """Columns in front of those of a row: what tells its place."""
 
     def page(self, after: str, limit: int, bounds: Bounds) -> Page[AnyRow]:
         """The rows behind a cursor."""
         with snapshot(self._connection):
             found, following, complete = self.read(after, limit, bounds)
-            columns = self._listing.values_keyed(self._connection, Texts(), found, self.skipped)
+            columns = self._listing.values_keyed(self._connection, Texts(), found)
         return Page(self._listing.of_columns(columns), following, complete)
 
     def read(self, after: str, limit: int, bounds: Bounds) -> _Found:
@@ -185,27 +183,24 @@ class _Reading(Generic[AnyRow]):
             width = max(1, int(width * min(_MOST_GROWTH, _AIM_S / took)))
 
     def _rows(self, window: tuple[int, int], place: _Place | None, limit: int) -> list[Row]:
-        listing = self._listing
-        keys = ", ".join(("e.id", *listing.keys))
         turn = " DESC" if self._down else ""
-        order = ", ".join(f"{key}{turn}" for key in ("e.id", *listing.keys))
-        condition, values = self._where(window, keys, place)
+        order = ", ".join(f"{key}{turn}" for key in self._listing.place)
+        condition, values = self._where(window, place)
         return self._connection.execute(
-            f"{listing.select_keyed(f'{keys}, ', condition)} ORDER BY {order} LIMIT ?",
-            [*values, limit],
+            f"{self._listing.select_keyed(condition)} ORDER BY {order} LIMIT ?", [*values, limit]
         ).fetchall()
 
-    def _where(self, window: tuple[int, int], keys: str, place: _Place | None) -> Condition:
+    def _where(self, window: tuple[int, int], place: _Place | None) -> Condition:
         """The filter's conditions, between two entries and behind a place."""
         found = [within(self._sources, *window), self._conditions]
         if place is not None and place[1]:
             behind: list[Value] = [place[0], *place[1]]
-            marks = ", ".join("?" * len(behind))
+            keys, marks = ", ".join(self._listing.place), ", ".join("?" * len(behind))
             found.append((f"({keys}) {'<' if self._down else '>'} ({marks})", behind))
         return where(found)
 
     def _place_of(self, row: Row) -> _Place:
-        number, *keys = row[: self.skipped]
+        number, *keys = row[: len(self._listing.place)]
         return cast(_Place, (number, keys))
 
 

@@ -128,11 +128,9 @@ class Listing(Generic[AnyRow]):
         """
         return self._turned(_columns(rows, skipped))
 
-    def values_keyed(
-        self, connection: Connection, texts: Texts, rows: Sequence[Row], skipped: int
-    ) -> Columns:
+    def values_keyed(self, connection: Connection, texts: Texts, rows: Sequence[Row]) -> Columns:
         """The same of rows that have keys of texts."""
-        found = _columns(rows, skipped)
+        found = _columns(rows)
         if not found:
             return found
         columns = self._keyed
@@ -149,10 +147,15 @@ class Listing(Generic[AnyRow]):
         return found
 
     @property
+    def place(self) -> tuple[str, ...]:
+        """Columns that tell where a row stands, in their order."""
+        return "e.id", *self.keys
+
+    @property
     def _keyed(self) -> list[str]:
-        """Each once."""
+        """Each once; the place comes first."""
         keys = (key.column if (key := self.texts.get(one)) else one for one in self.columns)
-        return [*dict.fromkeys(keys)]
+        return [*dict.fromkeys([*self.place, *keys])]
 
     def made(self, rows: Sequence[Row], skipped: int = 0) -> list[AnyRow]:
         """Rows of an answer."""
@@ -167,14 +170,15 @@ class Listing(Generic[AnyRow]):
         joins = " ".join(self.joins.values())
         return f"SELECT {more}{', '.join(self.columns)} FROM entry e {self.tables} {joins}"
 
-    def select_keyed(self, more: str, conditions: str) -> str:
-        """The same with keys of texts, and these conditions."""
-        found = f"{more}{', '.join(self._keyed)}"
+    def select_keyed(self, conditions: str) -> str:
+        """The same with keys of texts, a place in front, and these conditions."""
         joins = needed(self.joins, conditions)
-        return f"SELECT {found} FROM entry e {self.tables} {joins} WHERE {conditions}"
+        return (
+            f"SELECT {', '.join(self._keyed)} FROM entry e {self.tables} {joins} WHERE {conditions}"
+        )
 
 
-def _columns(rows: Sequence[Row], skipped: int) -> Columns:
+def _columns(rows: Sequence[Row], skipped: int = 0) -> Columns:
     found: Columns = []
     found.extend(zip(*rows, strict=True))
     del found[:skipped]
