@@ -54,6 +54,11 @@ class Course:
         service.process.send_signal(signal.SIGHUP)  # tidies up, reads settings and rules again
         self.looked_at = time.monotonic() + _EVERY_S
 
+    def look_at_the_end(self, service: Running) -> None:
+        """As long after the questions of the look before as at all others."""
+        eventually(time.monotonic, lambda now: now >= self.looked_at, 2 * _EVERY_S)
+        self.look(service)
+
     def memory_at(self, part: float) -> int:
         """The first that was seen from that part of the way on."""
         last = self.memory[-1][0]
@@ -131,8 +136,7 @@ def soak(folder: Path, messages: int, max_bytes: int, open_entries: int) -> Soak
         sent = send(service, messages, course)
         fates = all_settled(service, course)
         seconds = time.monotonic() - begun
-        course.looked_at = 0
-        course.look(service)
+        course.look_at_the_end(service)
         database = eventually(
             lambda: service.status()["sizes"]["database octets"],
             lambda octets: octets <= max_bytes, 120,

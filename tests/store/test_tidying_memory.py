@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pda.store import address_runs, retention
+from pda.store import address_runs, retention, summing
 from pda.store.database import transaction
 from tests.store.test_address_blocks import fill
 from tests.support import Store
@@ -43,6 +43,18 @@ def within(most: int) -> Iterator[None]:
         assert tracemalloc.get_traced_memory()[1] <= most
     finally:
         tracemalloc.stop()
+
+
+def test_sums_are_made(store: Store) -> None:
+    addresses = 8000
+    with transaction(store.connection):
+        store.connection.executemany(
+            "INSERT INTO outcome VALUES (?, ?, NULL, 1, 0, 0, 1, NULL, ?)",
+            [(n, f"recipient{n % addresses}@shop.example", n) for n in range(1, LAST)],
+        )
+    with within(MOST):
+        made = summing.find_recent(store.connection, (0, LAST - 1))
+    assert len(made.sums) == addresses
 
 
 def test_blocks_are_put_together(store: Store) -> None:

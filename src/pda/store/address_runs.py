@@ -48,7 +48,7 @@ _ROWS: Final = 1000
 """Read at a time: all at once would take megabytes."""
 _SMALL_DUE, _SMALL_AT_A_TIME = 16, 128
 """Small blocks of a piece that are put together."""
-_SORTED_AT_A_TIME, _UNTIL_THEN = 8, 512
+_SORTED_AT_A_TIME, _UNTIL_THEN = 8, 128
 """Small blocks that are sorted in memory: of all together the addresses would take 20 MB; and
 addresses that they are packed by again until it is their turn."""
 _RUNS_DUE, _RUNS_AT_A_TIME = 4, 32

@@ -29,7 +29,7 @@ from pda.store.address_sums import (
     summed_to,
     unpacked,
 )
-from pda.store.database import Connection, Row, Value, snapshot, transaction
+from pda.store.database import Connection, Cursor, Row, Value, snapshot, transaction
 from pda.store.names import number_of
 from pda.store.pieces import PIECE_BITS
 from pda.store.terms import term
@@ -54,7 +54,7 @@ _SLICE_BITS: Final = 16
 """Entries, of which there are about three times as many terms, for one slice."""
 _ROWS: Final = 10_000
 """Read at a time where they are many."""
-_LATE_AT_A_TIME: Final = 500
+_SUMS_AT_A_TIME, _LATE_AT_A_TIME = 500, 500
 _TOO_LATE: Final = 50_000
 """Changes with which all is begun anew, as after new rules: that takes less."""
 
@@ -163,8 +163,8 @@ def find_recent(connection: Connection, window: tuple[int, int]) -> Made:
         for span in _narrow(*window):
             every = connection.execute(_WRITTEN_TO, (*span.entries, _OFTEN)).fetchall()
             often = json.dumps([recipient for (recipient,) in every if recipient])
-            rows = connection.execute(_NARROW, (*span.entries, often)).fetchall()
-            made.sums.extend(_sums(span, rows))
+            rows = connection.execute(_NARROW, (*span.entries, often))
+            made.sums.extend(_sums(span, _each(rows)))
     return made
 
 
@@ -305,14 +305,19 @@ def _still_there(
     return {(address_of(str(name)), number_of(entry)): str(name) for entry, name in rows}
 
 
+def _each(rows: Cursor) -> Iterator[Row]:
+    while some := rows.fetchmany(_SUMS_AT_A_TIME):
+        yield from some
+
+
 def _sums(span: _Span, rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Those of a span, out of rows by recipient and client."""
     by_address: defaultdict[int, list[tuple[int, int, Row]]] = defaultdict(list)
     for recipient, client, *columns in rows:
         address = address_of(str(recipient))
         by_address[address].append((address, number_of(client), unpacked(columns)))
-    for address, sums in sorted(by_address.items()):
-        yield _of_address(span, address, sums)
+    for address in sorted(by_address):
+        yield _of_address(span, address, by_address.pop(address))
 
 
 def _of_address(span: _Span, address: int, sums: Iterable[tuple[int, int, Row]]) -> list[Row]:
