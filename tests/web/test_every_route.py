@@ -77,6 +77,33 @@ async def test_operations_have_names_of_their_own(app: Web) -> None:
     assert all(one.operation["summary"] for one in await routes(app))
 
 
+async def test_every_route_has_examples(app: Web) -> None:
+    """They have the members of what they are examples of, each of them."""
+    document = msgspec.json.decode(await app.text("/openapi.json"))
+    for route in await routes(app):
+        parts = [one for s, one in route.operation["responses"].items() if s.startswith("2")]
+        for part in (*parts, route.operation.get("requestBody", {})):
+            if (shown := part.get("content", {}).get("application/json")) is not None:
+                assert "example" in shown, route.name
+                known = document["components"]["schemas"]
+                assert not unlike(shown["example"], shown["schema"], known), route.name
+
+
+def unlike(value: Any, schema: dict[str, Any], known: dict[str, Any]) -> list[str]:
+    """What of an example is not as its schema says: members that are not known, or that it lacks."""
+    choices = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    schema = known[choices[0]["$ref"].rpartition("/")[2]] if "$ref" in choices[0] else choices[0]
+    if isinstance(value, dict) and "properties" in schema:
+        members = schema["properties"]
+        wrong = [*(value.keys() - members), *(set(schema.get("required", ())) - value.keys())]
+        within = [unlike(value[name], members[name], known) for name in value.keys() & members]
+    elif isinstance(value, list):
+        wrong, within = [], [unlike(one, schema["items"], known) for one in value if value]
+    else:
+        wrong, within = [], []
+    return [*wrong, *(one for some in within for one in some)]
+
+
 # --- Bad input ---------------------------------------------------------------------------------
 
 

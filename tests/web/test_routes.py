@@ -47,7 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Room:
     """Declares a route of each kind."""
 
-    @Operation("GET", "/api/v1/doors", example=Answer("of the example"))
+    @Operation("GET", "/api/v1/doors")
     async def doors(self, query: Query) -> Answer:
         """Which doors there are.
 
@@ -202,7 +202,9 @@ async def test_who_may_ask(asked: Asking) -> None:
 
 
 def test_what_is_declared_is_described(asked: Asking) -> None:
-    described = document(asked.router.routes, "1")
+    described = document(
+        asked.router.routes, "1", {"GET /api/v1/doors": {"answer": {"said": "of the example"}}}
+    )
     doors = described["paths"]["/api/v1/doors"]
     assert (doors["get"]["summary"], doors["get"]["tags"]) == ("Which doors there are.", ["Doors"])
     assert doors["get"]["description"].startswith("More about doors.")
@@ -243,7 +245,7 @@ def test_a_parameter_without_a_description_is_a_mistake() -> None:
 
     Wrong.wrong.__annotations__.update(query=Bare)
     with pytest.raises(AssertionError, match="limit is not described"):
-        document([Route("Wrong", Wrong().wrong)], "1")
+        document([Route("Wrong", Wrong().wrong)], "1", {})
 
 
 def test_times_are_published() -> None:

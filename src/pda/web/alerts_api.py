@@ -6,7 +6,7 @@ Owns its parameters and members. What is wrong is decided elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -56,31 +56,13 @@ class Wanted(msgspec.Struct, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=1000, description="Alerts at the most.")] = 100
 
 
-_EXAMPLE: Final = OneAlert(
-    id=7,
-    kind="bounces",
-    about="client",
-    name="newsletter",
-    raised_at="2026-11-26T12:00:00.000000Z",
-    cleared_at=None,
-    sent_at="2026-11-26T12:00:00.000000Z",
-    value=0.24,
-    limit=0.06,
-    usual=0.02,
-    count=120,
-    of=500,
-    text="",
-    samples=[Sample(97, "blocklisted", "blocklist", "example.org", "host mx.example.org said: …")],
-)
-
-
 class AlertsApi:
     """Tells the alerts."""
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
 
-    @Operation("GET", "/api/v1/alerts", example=Alerts([_EXAMPLE]))
+    @Operation("GET", "/api/v1/alerts")
     async def alerts(self, query: Wanted, principal: Principal) -> Alerts:
         """What is wrong now, and what was lately
 

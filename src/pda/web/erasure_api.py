@@ -58,7 +58,6 @@ class ErasureApi:
         who=Who.ADMIN,
         status=202,
         errors={404: "This is no address."},
-        example=Erased("erased-0123456789abcdef@example.org"),
     )
     async def erase_address(self, address: _Address) -> Erased:
         """Erase a person
@@ -69,14 +68,7 @@ class ErasureApi:
         """
         return Erased(await self._editor.make(EraseAddress(address)))
 
-    @Operation(
-        "GET",
-        "/api/v1/erasures",
-        who=Who.ADMIN,
-        example=Erasures(
-            [Erasure("0123456789abcdef", "2026-11-26T12:00:00.000000Z", None, 12, 4000)]
-        ),
-    )
+    @Operation("GET", "/api/v1/erasures", who=Who.ADMIN)
     async def erasures(self) -> Erasures:
         """How far erasures are"""
         rows = await self._asker.ask(erasure.erasures)

@@ -46,12 +46,12 @@ class Inventory:
         self._service = site.service
         self._asker = asker
 
-    @Operation("GET", "/api/v1/clients", example=Clients(["newsletter", "shop"]))
+    @Operation("GET", "/api/v1/clients")
     async def clients(self, principal: Principal) -> Clients:
         """The client ids that any message has; a client sees its own."""
         return Clients(await self._asker.ask(_clients, principal.client_id))
 
-    @Operation("GET", "/api/v1/hosts", who=Who.WHOLE, example=Hosts(["mx1", "mx2"]))
+    @Operation("GET", "/api/v1/hosts", who=Who.WHOLE)
     async def hosts(self) -> Hosts:
         """The mail hosts that were heard of."""
         return Hosts(await self._asker.ask(queries.hosts))

@@ -1,13 +1,16 @@
 """The description of `/api/v1`, made from the declared routes: OpenAPI 3.1, and a page to read.
 
-Owns how a `Route` is written as an OpenAPI operation, and `/openapi.json` and `/api`. The page
-shows the document and nothing else, and needs no script. Knows no route by name.
+Owns how a `Route` is written as an OpenAPI operation, with its examples (data/examples.json, by
+route), and `/openapi.json` and `/api`. The page shows the document and nothing else, and needs no
+script. Knows no route by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from http import HTTPStatus
+from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -19,6 +22,8 @@ from pda.web.routes import JSON, Route, Router, Who
 from pda.web.values import is_list, not_none, schema_of
 
 Object: TypeAlias = dict[str, Any]
+Examples: TypeAlias = dict[str, Object]
+"""By route: its `body` and its `answer`."""
 
 _ABOUT: Final = """\
 What became of the mail that applications handed to Postfix. Times are RFC 3339 in UTC, durations
@@ -67,17 +72,19 @@ class Description:
         return await render_template("api.html", document=self._served())
 
     def _served(self) -> Object:
-        self._document = self._document or document(self._router.routes, self._version)
+        self._document = self._document or document(self._router.routes, self._version, _examples())
         return self._document | {"servers": [{"url": request.root_path or "/"}]}
 
 
-def document(routes: Iterable[Route], version: str) -> Object:
+def document(routes: Iterable[Route], version: str, examples: Examples) -> Object:
     """The OpenAPI document of these routes."""
     routes, schemas = list(routes), _Schemas()
     paths: dict[str, Object] = {}
     for route in routes:
         of_path = paths.setdefault(route.operation.path, {})
-        of_path[route.operation.method.lower()] = _described(route, schemas)
+        of_path[route.operation.method.lower()] = _described(
+            route, schemas, examples.get(route.name, {})
+        )
     errors = {str(status): _error(said, schemas) for status, said in _ERRORS.items()}
     return {
         "openapi": "3.1.0",
@@ -120,7 +127,7 @@ class _Schemas:
         }
 
 
-def _described(route: Route, schemas: _Schemas) -> Object:
+def _described(route: Route, schemas: _Schemas, shown: Object) -> Object:
     operation = route.operation
     described: Object = {
         "tags": [route.group],
@@ -128,10 +135,13 @@ def _described(route: Route, schemas: _Schemas) -> Object:
         "summary": route.summary,
         "description": f"{route.description}\n\n{_WHO[operation.who]}".strip(),
         "parameters": list(_parameters(route, schemas)),
-        "responses": {str(route.status): _answer(route, schemas), **_errors(route, schemas)},
+        "responses": {
+            str(route.status): _answer(route, schemas, shown.get("answer")),
+            **_errors(route, schemas),
+        },
     }
     if route.body is not None:
-        described["requestBody"] = _body(route, schemas)
+        described["requestBody"] = _body(route, schemas, shown.get("body"))
     return described
 
 
@@ -152,20 +162,17 @@ def _parameter(name: str, where: str, schema: Object) -> Object:
     return {"name": name, "in": where, "description": described, "schema": schema}
 
 
-def _body(route: Route, schemas: _Schemas) -> Object:
+def _body(route: Route, schemas: _Schemas, example: object) -> Object:
     kind = str if route.body is bytes else route.body
     return {
         "required": True,
-        "content": {
-            route.operation.takes: _content(schemas.of(kind), route.operation.example_body)
-        },
+        "content": {route.operation.takes: _content(schemas.of(kind), example)},
     }
 
 
-def _answer(route: Route, schemas: _Schemas) -> Object:
+def _answer(route: Route, schemas: _Schemas, example: object) -> Object:
     if not route.answers:
         return {"description": "Done."}
-    example = route.operation.example
     content = {
         media: _content(schemas.of(kind), example if media == JSON else None)
         for media, kind in route.answers.items()
@@ -186,7 +193,13 @@ def _error(said: str, schemas: _Schemas) -> Object:
 def _content(schema: Object, example: object = None) -> Object:
     if example is None:
         return {"schema": schema}
-    return {"schema": schema, "example": msgspec.to_builtins(example)}
+    return {"schema": schema, "example": example}
+
+
+@cache
+def _examples() -> Examples:
+    octets = files("pda").joinpath("data", "examples.json").read_bytes()
+    return msgspec.json.decode(octets, type=Examples)
 
 
 def _pretty(value: object) -> str:

@@ -70,9 +70,6 @@ class Operation:
     """Octets."""
     errors: Mapping[int, str] = field(default_factory=dict)
     """Statuses that are its own, and when."""
-    example: object = None
-    """An answer: what the method may return, or JSON values."""
-    example_body: object = None
 
     def __call__(self, view: _View) -> _View:
         """The method as it is, marked."""

@@ -181,11 +181,7 @@ class RulesApi:
         """Failures that no rule knows, grouped by their masked text, most frequent first."""
         return await self._asker.ask_much(self._unclassified, query.limit)
 
-    @Operation(
-        "POST",
-        "/api/v1/classify",
-        example_body=Asked("550 5.1.1 <ann@example.org>: User unknown", "5.1.1", "bounced"),
-    )
+    @Operation("POST", "/api/v1/classify")
     async def classify(self, body: Asked) -> Explained:
         """The verdict on a failure, and why."""
         failure = Failure(body.reason, body.dsn, body.status, body.relay)
