@@ -5,6 +5,7 @@ Every route of the application is asked; a new one is asked by itself, or has to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 
 from pda.store.accounts import AddToken, PutUser, secret_hash
-from tests.support import attempt, message
+from tests.support import attempt, line, message
 from tests.web.support import PASSWORD, Web, basic, user, web
 
 OTHER, KNOWN = "xyzzy", "known@two.example"
@@ -31,8 +32,9 @@ def failing(to: str, queue_id: str, reply: str) -> bytes:
     )  # fmt: skip
 
 
+OWN = message(deliveries=[attempt("bounced", to="a@one.example", dsn="5.1.1", reason="550 no")])
 LINES = [
-    *message(deliveries=[attempt("bounced", to="a@one.example", dsn="5.1.1", reason="550 no")]),
+    *OWN,
     *message(
         QUEUE_ID,
         message_id=f"<98494.2.2@{OTHER}>",
@@ -43,6 +45,12 @@ LINES = [
         ],
     ),
 ]
+NOTIFIED = line(
+    f"4jXPlN1VQlzJbSD: sender non-delivery notification: {QUEUE_ID}", program="bounce",
+    at="2026-03-10T10:00:03+00:00",
+)  # fmt: skip
+"""Of the client's own log, and it names what there is as another's."""
+PASSING = re.compile(r'"(uptime|timeStamp|cursor|lastRequestAt)": ?("[^"]*"|[\d.]+)')
 USERS = [user("shop", "client", "shop"), user("root", "admin"), user("two", "client", OTHER)]
 PATHS = {"filename": "pda.css", "address": KNOWN, "name": "two.example"}
 QUERIES = (
@@ -98,6 +106,24 @@ async def test_a_client_learns_nothing_of_another(tmp_path: Path, way: str) -> N
                     assert OTHER not in text, (path, query)
                 seen += "a@one.example" in text
         assert seen > 5  # its own it sees
+
+
+async def test_what_a_client_is_told_does_not_hang_on_another(tmp_path: Path) -> None:
+    """Neither counts nor links do; the feed's cursor only is that of all."""
+    own = [*OWN, NOTIFIED]
+    answers = []
+    others = [one.replace(b"2026-03-10", b"2026-03-09") for one in LINES[len(OWN) :]]
+    for name, lines in (("alone", own), ("both", [*own, *others])):
+        folder = tmp_path / name
+        folder.mkdir()
+        with web(folder, lines, users=USERS) as app:
+            headers = await entry(app, "password")
+            asked = [one for one in paths(app) if one.startswith(("/api/v1/", "/agent-"))]
+            answers.append(
+                {path: PASSING.sub("", await told(app, path, headers)) for path in asked}
+            )
+    assert answers[0] == answers[1]
+    assert QUEUE_ID in answers[0]["/api/v1/messages/1"]
 
 
 async def entry(app: Web, way: str) -> dict[str, str]:
