@@ -39,8 +39,11 @@ class Reader:
     def __init__(self) -> None:
         self.cursor = "0"
         self.known: dict[str, str] = {}
+        self.told: set[int] = set()
+        """Numbers of changes."""
 
     def take(self, change: dict[str, Any]) -> None:
+        self.told.add(change["change"])
         if change["state"] == "withdrawn":
             self.known.pop(change["key"], None)
         else:
@@ -92,12 +95,16 @@ def test_a_reader_that_resumes_ends_with_what_is_stored(
     chance = random.Random(7)
     lines = [*THROUGH_A_FILTER, *(line for n in range(12) for line in lines_of(n))]
     chance.shuffle(lines)
-    reader, sent = Reader(), 0
+    reader, resumed = Reader(), 0
     with Running(tmp_path) as service:
-        while sent < len(lines):
-            begin, sent = max(0, sent - 20), sent + 40  # whoever was not acknowledged sends again
-            service.send(lines[begin:sent], read_to_end=sent % 80 == 0)
+        for number, sent in enumerate(range(0, len(lines), 15)):
+            # Whoever was not acknowledged sends again. Each third time they are not waited for.
+            service.send(lines[max(0, sent - 15) : sent + 15], read_to_end=number % 3 < 2)
+            if number % 3 < 2:
+                service.get(f"/api/v1/outcomes/changes?after={reader.cursor}&wait=10&limit=1")
+            before = len(reader.told)
             read(service, reader)
+            resumed += len(reader.told) > before > 0
             service.stop(chance.choice([signal.SIGKILL, signal.SIGTERM]))
             service.start()
         service.send(lines)
@@ -106,6 +113,8 @@ def test_a_reader_that_resumes_ends_with_what_is_stored(
         read(service, reader)
         stored = {f"{row.queue_id}:{row.recipient}": row.state for row in service.outcomes()}
         told = service.get("/api/v1/outcomes/changes?limit=1000")["changes"]
+    assert resumed > 3
+    assert {change["change"] for change in told} <= reader.told  # each at least once
     by_key = {change["key"]: f"{change['queue_id']}:{change['recipient']}" for change in told}
     assert {by_key[key]: state for key, state in reader.known.items()} == stored
     assert len(stored) == 14
