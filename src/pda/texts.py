@@ -23,6 +23,8 @@ def plain(text: str) -> str:
 
 def cell(value: object) -> object:
     """A cell of a CSV file: a spreadsheet takes text that begins so for a formula."""
+    if isinstance(value, bool):
+        return str(value).lower()  # as in JSON
     if not isinstance(value, str):
         return value
     return f"'{plain(value)}" if value.startswith(_FORMULA) else plain(value)
@@ -30,7 +32,7 @@ def cell(value: object) -> object:
 
 def column(values: Sequence[object]) -> Sequence[str]:
     """The cells of a column of a CSV file (RFC 4180): most columns are harmless as a whole."""
-    if str not in set(map(type, values)):
+    if not {str, bool} & set(map(type, values)):
         return ["" if value is None else str(value) for value in values]
     different = set(values)
     if len(different) * _FEW < len(values):

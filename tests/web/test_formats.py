@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from pda.texts import cell
+from pda.texts import cell, column
 from pda.web.formats import Form, Members, Selectable, chosen, fields_of
 from pda.web.values import Columns, read_text
 
@@ -48,6 +48,10 @@ ROWS = [Row("a,b", 1), Row('=HYPERLINK("x")', -2, "ä")]
 )
 def test_the_form_that_is_asked_for(form: Form | None, accept: str, expected: Form) -> None:
     assert chosen(form, parse_accept_header(accept, MIMEAccept)) == expected
+
+
+def test_csv_writes_what_is_true_or_not_as_json_does() -> None:
+    assert column([True, False, None]) == ["true", "false", ""]
 
 
 def test_csv() -> None:
