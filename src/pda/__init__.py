@@ -30,7 +30,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/usual.py      most lines, by the block; each other one by what follows
         maillog/syslog.py     header: when, where, which service
         maillog/years.py      the year of a file's stamps that have none
-        maillog/postfix.py    text → one record
+        maillog/postfix.py actions.py   text → one record; what tables and milters did
         maillog/bounce/       a failure → a verdict, by rules (conf/bounce-rules.xml)
       ~
       store/writer.py       what was told → rows, one transaction

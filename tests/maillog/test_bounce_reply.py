@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pda.maillog import bounce
+from pda.maillog.bounce import reply
 from pda.maillog.bounce.reply import masked_words
 from pda.maillog.events import Failure
 
@@ -101,6 +102,14 @@ def test_words_that_name_somebody_are_not_remembered() -> None:
     masked_words.clear()
     assert bounce.mask("<who@full.example>: unknown, mx.full.example") == "ADDR unknown HOST"
     assert set(masked_words) == {"unknown,"}
+
+
+@given(
+    st.text(alphabet="ab02", min_size=1, max_size=16), st.sampled_from(["", "(", "'", "):", ","])
+)
+def test_ids_are_known_at_a_glance_for_what_they_are(word: str, mark: str) -> None:
+    masked_words.clear()
+    assert masked_words[word + mark] == reply._masked(word + mark)
 
 
 FACTS = [

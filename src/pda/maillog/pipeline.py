@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from hashlib import blake2b
 from itertools import islice
@@ -39,8 +39,8 @@ from pda.maillog.events import (
     Verdict,
     refusal,
 )
-from pda.maillog.postfix import IGNORED, REMOVED, removed_by
-from pda.maillog.syslog import HeaderReader, Origin, micros
+from pda.maillog.postfix import REMOVED, removed_by
+from pda.maillog.syslog import MILLIS, HeaderReader, Origin, micros
 
 # verify(8) and `sendmail -bv` ask whether an address could be delivered to; nothing is sent.
 PROBES = frozenset(["deliverable", "undeliverable", "undeliverable-but-not-cached"])
@@ -227,50 +227,55 @@ class Source:
         events: list[Event] = []
         counts: Counter[_Kind] = Counter()
         for begin in range(0, len(lines), _AT_A_TIME):
-            counts.update(self._read_some(lines[begin : begin + _AT_A_TIME], received_at, events))
+            some = lines[begin : begin + _AT_A_TIME]
+            counts.update(self._read_some(some, received_at, events))
         self.tally.headerless += counts.pop(_HEADERLESS, 0)
         self.tally.note(counts)
         return events
 
     def _read_some(
         self, lines: Sequence[bytes], received_at: int, events: list[Event]
-    ) -> Iterable[_Kind]:
+    ) -> list[_Kind]:
         """Adds what lines say, most of which have a usual form and an origin that is known."""
         origins, new_second = self._origins, self._headers.new_second
-        programs: list[str] = []
-        kinds: list[type[Record]] = []
-        rows = usual.rows(lines)
-        for row, record in zip(rows, usual.records(rows), strict=True):
+        readers, start = postfix.COMMON_READERS, postfix.START
+        counted: list[_Kind] = []
+        for line, row in zip(lines, usual.rows(lines), strict=True):
+            stamp, fraction, who, queue_id, text, behind = row
             if (
-                record is None
-                or (origin := origins.get(row[2])) is None
-                or (at := origin.seconds.get(row[0]) or new_second(origin, row, received_at))
-                is None
+                behind
+                or (origin := origins.get(who)) is None
+                or (at := origin.seconds.get(stamp) or new_second(origin, row, received_at)) is None
             ):
-                program, kind = self._read_other(row, lines[len(kinds)], received_at, events)
+                kind = self._read_other(row, line, received_at, events)
+            elif not text:
+                kind = origin.program, Ignored
+            elif (reader := readers.get(text[:start])) and (record := reader(text)):
+                kind = origin.program, type(record)
+                events.append(self._event(origin, at, fraction, queue_id, text, record))
             else:
-                program, kind = origin.program, type(record)
-                if record is not IGNORED:
-                    events.append(self._event(row, origin, at, record))
-            programs.append(program)
-            kinds.append(kind)
-        return zip(programs, kinds, strict=True)
+                kind = self._read_other(row, line, received_at, events)
+            counted.append(kind)
+        return counted
 
-    def _event(self, row: usual.Row, origin: Origin, at: int, record: AnyRecord) -> Event:
-        """What a line of a usual form says."""
-        _, fraction, _, queue_id, delivery = row[:5]
-        grade = origin.grade
+    def _event(
+        self, origin: Origin, at: int, fraction: str, queue_id: str, text: str, record: AnyRecord
+    ) -> Event:
+        """What a line says that has an origin which is known, and a common text."""
+        host, grade = origin.hostname, origin.grade
         if fraction:
-            at, grade = at + micros(fraction), grade | SUBSECOND
-        said: Fact | Attempt
-        if type(record) is Delivery:
-            written = at, grade, origin.program
-            said = self._attempt((origin.hostname, queue_id), f"to=<{delivery}", written, record)
-        else:
+            at += MILLIS.get(fraction) or micros(fraction)
+            grade |= SUBSECOND
+        if type(record) is not Delivery or record.status in PROBES:
             if record is REMOVED:
                 record = removed_by(origin.program)
-            said = Fact(at, grade, origin.syslog_name, record)
-        return Event(origin.hostname, queue_id, said)
+            return Event(host, queue_id, Fact(at, grade, origin.syslog_name, record))
+        digest, copy = text_digest(text), 0
+        if not fraction and self._seen is not None:
+            copy = self._occurrences((host, queue_id, digest), at, 1)
+        verdict = None if record.status == "sent" else self._verdict(record)
+        attempt = Attempt(digest, copy, at, grade, origin.program, record, verdict)
+        return Event(host, queue_id, attempt)
 
     def _read_other(
         self, row: usual.Row, line: bytes, received_at: int, events: list[Event]

@@ -8,19 +8,15 @@ can never become one. Knows nothing of other lines, of time or of the header in 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from itertools import islice
-from typing import TypeAlias
 
+from pda.maillog.actions import ACTIONS, ADDRESS, BARE, read_action
 from pda.maillog.events import (
-    AccessAction,
     AnyRecord,
     Connected,
     Delivery,
     Expired,
-    HeaderAction,
-    HeaderInfo,
     Ignored,
     LinesLost,
     MessageId,
@@ -28,7 +24,6 @@ from pda.maillog.events import (
     Pickup,
     QueueActive,
     QueueOperation,
-    Reject,
     Removed,
     Unknown,
 )
@@ -72,16 +67,11 @@ _NOT_IDS = frozenset(
     "statistics warning TLSRPT mynetworks postfix reject Deleted Requeued Expired".split()
 )
 
-# An address in brackets: a quoted local part may hold anything, `>` included (Postfix 3.5+); the
-# unquoted form of earlier versions ends where the legal continuation follows. Most have neither.
-_ADDRESS = r'([^">]*|"(?:[^"\\]|\\.)*"[^>]*|.*?)'
-# Some logs have lost their angle brackets.
-_BARE = r"([^<>,\s]+)"
 # What follows an address, where that ends: it is not looked for again.
 _RELAYED = r", relay=[^,]*, (?:conn_use|delay)="
 _DELIVERY = re.compile(
-    rf"to=(?:<(?>{_ADDRESS}>(?=, orig_to=|{_RELAYED}))|{_BARE}), "
-    rf"(?:orig_to=(?:<(?>{_ADDRESS}>(?={_RELAYED}))|{_BARE}), )?"
+    rf"to=(?:<(?>{ADDRESS}>(?=, orig_to=|{_RELAYED}))|{BARE}), "
+    rf"(?:orig_to=(?:<(?>{ADDRESS}>(?={_RELAYED}))|{BARE}), )?"
     r"relay=([^,]*), "
     r"(?:conn_use=(\d{1,9}), )?"
     r"delay=(\d{1,9}(?:\.\d{1,9})?)(?:, delays=([\d./]{1,80}))?(?:, tls=([^, ]*))?"
@@ -89,10 +79,24 @@ _DELIVERY = re.compile(
     r"status=([A-Za-z-]+)(?: \((.*))?$",
     re.DOTALL,
 )
-_ACTIVE = re.compile(
-    rf"from=<{_ADDRESS}>, size=(\d{{1,18}})(?:, nrcpt=(\d{{1,9}}))?(?: \(queue \w+\))? *$"
+# The same as most are: no quoted address, all attributes that are always there, nothing behind.
+_PLAIN = r'(?!")([^>]*+)'
+_USUAL_DELIVERY = re.compile(
+    rf"to=<{_PLAIN}>, (?:orig_to=<{_PLAIN}>, |)relay=([^,]*+), (?:conn_use=(\d{{1,9}}+), |)"
+    r"delay=(\d{1,9}+(?:\.\d{1,9}+|)), delays=([0-9./]{1,80}+), (?:tls=([^, ]++), |)"
+    r"dsn=(\d\.\d{1,3}+\.\d{1,3}+), status=([A-Za-z-]++) \((.*)\)",
+    re.DOTALL | re.ASCII,
 )
-_EXPIRED = re.compile(rf"from=<{_ADDRESS}>, status=((?:force-)?expired), returned to sender$")
+_USUAL_ACTIVE = re.compile(
+    rf"from=<{_PLAIN}>, size=(\d{{1,18}}+), nrcpt=(\d{{1,9}}+) \(queue active\)", re.ASCII
+)
+_ACTIVE = re.compile(
+    rf"from=<{_PLAIN}>, size=(\d{{1,18}}), nrcpt=(\d{{1,9}}) \(queue active\)", re.ASCII
+)
+_ACTIVE = re.compile(
+    rf"from=<{ADDRESS}>, size=(\d{{1,18}})(?:, nrcpt=(\d{{1,9}}))?(?: \(queue \w+\))? *$"
+)
+_EXPIRED = re.compile(rf"from=<{ADDRESS}>, status=((?:force-)?expired), returned to sender$")
 _MESSAGE_ID = frozenset(["message-id", "resent-message-id"])
 # The connection alone, as most lines have it.
 _USUAL_CLIENT = re.compile(
@@ -103,56 +107,12 @@ _CLIENT = re.compile(
     r"(?:, sasl_username=(.*?))?(?:, sasl_sender=(.*?))?"
     r"(?:, orig_queue_id=(\w*))?(?:, orig_client=(\S+?))?,?$"
 )
-_PICKUP = re.compile(rf"uid=(\d{{1,10}}) from=(?:<{_ADDRESS}>|{_BARE})(?: orig_id=(\w+))?$")
+_PICKUP = re.compile(rf"uid=(\d{{1,10}}) from=(?:<{ADDRESS}>|{BARE})(?: orig_id=(\w+))?$")
 _REMOVED = re.compile(r"removed \((canceled|discarded)\)$")
 _NOTIFICATION = re.compile(
     r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+)$"
 )
 _QUEUE_OPERATION = re.compile(r"(placed on hold|released from hold|requeued|expired)$")
-# cleanup/cleanup_message.c: 200 bytes of the header at most, then who sent it.
-_CONTENT_ACTION = re.compile(r"((?:milter-header-)?[a-z]+): (header|body|content) ")
-_ORIGIN = re.compile(r" from (?:([^\s\[]+)\[([^\]\s]*)\](?::\d+)?|local|unknown);")
-_MOST_CONTENT = 256  # logs that were made anonymous have a few more
-# Behind an origin: within what the client chose.
-_CHOSEN = re.compile(
-    r' from=<(?:"(?:[^"\\]|\\.)*|.* to=<"(?:[^"\\]|\\.)*|.* helo=<[^>]*)$', re.DOTALL
-)
-# smtp_header_checks (smtp/smtp_proto.c) and nested headers have no origin.
-_BARE_CONTENT_ACTION = re.compile(
-    r"((?:milter-header-)?[a-z]+): (header|body|content|mime-error) (.*)$", re.DOTALL
-)
-# Each ends where the next one begins, and is not tried again: linear in what a client may choose.
-_NAMED = rf"(?>{_ADDRESS}>(?=,? ?(?:to=<|proto=|helo=|sasl_)|: | \d+$|$))"
-_ATTRIBUTES = (
-    rf"(?:,? ?from=<{_NAMED})?(?:,? ?to=<{_NAMED})?(?:,? ?proto=(\S+?)(?=,| |:|$))?"
-    r"(?:,? ?helo=(?:<(.*?)>)?)?(?:,? ?sasl_method=<?([^\s>]+)>?)?"
-    r"(?:,? ?sasl_username=(<?[^\s>]+>?))?(?:,? ?sasl_sender=<?[^\s>]+>?)?"
-)
-_ENVELOPE = re.compile(rf"{_ATTRIBUTES}(?:: (.*)| \d+)?$", re.DOTALL)
-# Only cleanup writes a text behind them.
-_REJECTED = re.compile(rf"{_ATTRIBUTES}(?: \d+)?$", re.DOTALL)
-_USUAL_ENVELOPE = re.compile(
-    r'(?: from=<([^">]*)>)?(?: to=<([^">]*)>)?(?: proto=\w+)?(?: helo=<[^>]*>)?$'
-)
-# The same behind most rejects; and where such attributes may begin.
-_USUAL_REJECTED = re.compile(r'; from=<([^">]*)> to=<([^">]*)> proto=(\w+) helo=<([^<>]*)>$')
-_BEFORE_ENVELOPE = re.compile(r";(?= ?(?:from=<|to=<|proto=|helo=<)|$)")
-_MOST_BEGINNINGS = 20
-_QUOTING = re.compile(r'\\(.)|"')
-_Envelope: TypeAlias = Sequence[str | None]
-"""Sender, recipient, protocol, HELO name, SASL method and user."""
-_ACCESS_ACTION = re.compile(
-    r"((?:milter-|proxy-)?[a-z_]+): ([A-Z-]+)(?: command)?"
-    r"(?: from ([^\s\[]*)\[([^\]\s]*)\](?::\d+)?)?: (.*)$",
-    re.DOTALL,
-)
-_REPLY = re.compile(r"(?:([245]\d\d)[ -])?(?:([245]\.\d{1,3}\.\d{1,3}) )?")
-
-_ACTIONS = frozenset(
-    """info warning hold reject discard filter redirect replace prepend bcc pass strip delay
-    warn permit reject_warning milter-reject milter-hold milter-discard proxy-accept
-    proxy-reject""".split()
-)
 # Behind a queue id, and nothing about what became of the message: replies of a server that was
 # not the last one tried, lost sessions, hand-overs between agents.
 _IGNORED_KEYWORDS = frozenset(
@@ -190,7 +150,7 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
         return "", IGNORED if text.startswith(_CHATTER) else _without_id(text)
     if len(text) > TEXT_LIMIT:
         return queue_id, UNKNOWN
-    reader = _READERS.get(tail[:_START])
+    reader = _READERS.get(tail[:START])
     record = reader(tail) if reader else None
     if record is None:
         record = _unread(tail)
@@ -208,7 +168,7 @@ def removed_by(program: str) -> Removed:
 
 def forget() -> None:
     """Forgets the texts that were read lately: somebody in them is to be forgotten."""
-    for reader in (_unread, _from, read_client):
+    for reader in (_unread, _from, _client):
         reader.cache_clear()
 
 
@@ -236,12 +196,21 @@ def _without_id(text: str) -> AnyRecord:
         return UNKNOWN
     if _IGNORED_TEXT.match(text):
         return IGNORED
-    reader = _READERS.get(text[:_START])
+    reader = _READERS.get(text[:START])
     record = reader(text) if reader else None  # an id got lost on the way, or was never there
     return UNKNOWN if record is None else record
 
 
 def _delivery(tail: str) -> AnyRecord | None:
+    usual = _USUAL_DELIVERY.fullmatch(tail)
+    if usual is None:
+        return _unusual_delivery(tail)
+    recipient, orig_to, relay, conn_use, delay, delays, tls, dsn, status, reason = usual.groups("")
+    uses = int(conn_use) if conn_use else 0
+    return Delivery(recipient, relay, float(delay), status, reason, dsn, delays, uses, orig_to, tls)
+
+
+def _unusual_delivery(tail: str) -> AnyRecord | None:
     found = _DELIVERY.match(tail)
     if found is None:
         return None
@@ -273,6 +242,14 @@ def _reason(text: str) -> str:
 
 @lru_cache(_REMEMBERED)
 def _from(tail: str) -> AnyRecord | None:
+    usual = _USUAL_ACTIVE.fullmatch(tail)
+    if usual is not None:
+        sender, size, nrcpt = usual.groups()
+        return QueueActive(sender, int(size), int(nrcpt))
+    return _unusual_from(tail)
+
+
+def _unusual_from(tail: str) -> AnyRecord | None:
     active = _ACTIVE.match(tail)
     if active is not None:
         sender, size, nrcpt = active.groups()
@@ -289,7 +266,7 @@ def _message_id(tail: str) -> AnyRecord | None:
 
 
 @lru_cache(_REMEMBERED)
-def read_client(tail: str) -> AnyRecord | None:
+def _client(tail: str) -> AnyRecord | None:
     """What stands behind the queue id where that is `client=…`."""
     usual = _USUAL_CLIENT.match(tail)
     if usual is not None:
@@ -336,154 +313,14 @@ def _queue_operation(tail: str) -> AnyRecord | None:
     return None if found is None else QueueOperation(found[1])
 
 
-def _action(tail: str) -> AnyRecord | None:
-    """`ACTION: WHERE …`: cleanup says header, body or content; smtpd names the SMTP stage."""
-    found = _CONTENT_ACTION.match(tail)
-    origin = _origin(tail, found.end()) if found else None
-    if found is not None and origin is not None:
-        content = tail[found.end() : origin.start()]
-        return _content_action(found.groups(), content, origin.groups(""), tail[origin.end() :])
-    if tail.startswith("reject: mime-error "):
-        return _mime_error(tail)
-    bare = _BARE_CONTENT_ACTION.match(tail)
-    if bare is not None:
-        action, content_class, content = bare.groups()
-        return _content_action((action, content_class), content, ("", ""), "")
-    return _access_action(tail)
-
-
-def _origin(tail: str, begin: int) -> re.Match[str] | None:
-    """The last ` from ORIGIN;` behind a content, since a header may hold such words itself.
-
-    So may an address or a HELO name, behind it.
-    """
-    origin = None
-    for found in _ORIGIN.finditer(tail, begin):
-        if found.start() - begin > _MOST_CONTENT:
-            break
-        if origin is None or not _CHOSEN.match(tail[origin.end() : found.start()]):
-            origin = found
-    return origin
-
-
-def _mime_error(tail: str) -> AnyRecord | None:
-    """cleanup's `reject: mime-error WHAT: TEXT from ORIGIN; …` (cleanup/cleanup_message.c)."""
-    reason, envelope = _split_envelope(tail.removeprefix("reject: mime-error "))
-    text, _, origin = reason.rpartition(" from ")
-    host, _, ip = origin.rstrip("]").partition("[")
-    return _rejected(("reject", "mime-error", host, ip), text, envelope)
-
-
-def _content_action(
-    what: Sequence[str], content: str, client: Sequence[str], rest: str
-) -> AnyRecord | None:
-    action, content_class = what
-    if action.removeprefix("milter-header-") not in _ACTIONS:
-        return None
-    usual = _USUAL_ENVELOPE.match(rest)
-    envelope = None if usual else _ENVELOPE.match(rest)
-    sender, recipient = usual.groups() if usual else (None, None)
-    text = None
-    if envelope is not None:
-        sender, recipient, text = envelope.group(1, 2, 7)
-    is_header = content_class == "header" and ":" in content
-    make = HeaderInfo if is_header and action in {"info", "warning"} else HeaderAction
-    host, ip = client
-    return make(
-        action,
-        content_class,
-        content,
-        client_host=host,
-        client_ip="" if ip == "unknown" else ip,
-        sender=sender,
-        recipient=recipient,
-        action_text=text or "",
-    )
-
-
-def _access_action(tail: str) -> AnyRecord | None:
-    found = _ACCESS_ACTION.match(tail)
-    if found is None:
-        return None
-    action, where, host, ip, rest = found.groups("")
-    if action not in _ACTIONS:
-        return None
-    reason, envelope = _split_envelope(rest)
-    return _rejected((action, where, host, ip), reason, envelope)
-
-
-def _rejected(
-    what: tuple[str, str, str, str],
-    reason: str,
-    envelope: _Envelope | None,
-) -> AnyRecord:
-    action, where, host, ip = what
-    reply = _REPLY.match(reason)
-    code, dsn = reply.groups("") if reply else ("", "")
-    make = Reject if action.endswith("reject") else AccessAction
-    sender, recipient, proto, helo, _, username = envelope or (None,) * 6
-    return make(
-        action=action,
-        where=where,
-        client_host=host,
-        client_ip="" if ip == "unknown" else ip,
-        reply_code=code,
-        dsn=dsn,
-        reason=reason,
-        sender=sender,
-        recipient=recipient,
-        proto=proto or "",
-        helo=helo or "",
-        sasl_username=_sasl_username(action, username or ""),
-    )
-
-
-def _sasl_username(action: str, said: str) -> str:
-    """Named in brackets by smtpd.c alone; in a line of smtpd_check.c they end a HELO name."""
-    if action.startswith(("milter-", "proxy-")):
-        return said.strip("<>")
-    return "" if ">" in said else said
-
-
-def _split_envelope(rest: str) -> tuple[str, _Envelope | None]:
-    """The text, and the `from=<…> to=<…> …` behind it.
-
-    A client may choose a HELO name or an address that looks like such attributes, and the text may
-    repeat it in angle brackets: of the places where they may begin, the last one counts that has no
-    other in the text before it but for what the attributes there name.
-    """
-    begin = rest.find("; from=<")
-    usual = _USUAL_REJECTED.match(rest, begin) if begin >= 0 else None
-    if usual is not None and _BEFORE_ENVELOPE.search(rest, 0, begin) is None:
-        return rest[:begin], (*usual.groups(), None, None)
-    split: tuple[str, _Envelope | None] = rest, None
-    for found in islice(_BEFORE_ENVELOPE.finditer(rest), _MOST_BEGINNINGS):
-        envelope = _REJECTED.match(rest[found.end() :])
-        if envelope is None:
-            continue
-        text, values = rest[: found.start()], envelope.groups()
-        if split[1] is None or not _BEFORE_ENVELOPE.search(_without_names(text, values)):
-            split = text, values
-    return split
-
-
-def _without_names(text: str, envelope: _Envelope) -> str:
-    """The text of a reject without sender, recipient and HELO name, of which it may speak."""
-    for name in (envelope[0], envelope[1], envelope[3]):
-        if name:
-            # Addresses are quoted in the attributes (Postfix 3.5), and not in the text.
-            for said in (name, _QUOTING.sub(r"\1", name)):
-                text = text.replace(f"<{said}>", "<>")
-    return text
-
-
-_START = 3
+START = 3
+"""Characters that tell readers apart."""
 _KEYWORDS: dict[str, Callable[[str], AnyRecord | None]] = {
     "to=": _delivery,
     "from": _from,
     "message-id": _message_id,
     "resent-message-id": _message_id,
-    "client": read_client,
+    "client": _client,
     "uid": _pickup,
     "removed": _removed,
     "sender": _notification,
@@ -492,8 +329,12 @@ _KEYWORDS: dict[str, Callable[[str], AnyRecord | None]] = {
     "released": _queue_operation,
     "requeued": _queue_operation,
     "expired": _queue_operation,
-    "milter-header": _action,
-    **dict.fromkeys(_ACTIONS, _action),
+    "milter-header": read_action,
+    **dict.fromkeys(ACTIONS, read_action),
 }
-_READERS = {keyword[:_START]: reader for keyword, reader in _KEYWORDS.items()}
+_READERS = {keyword[:START]: reader for keyword, reader in _KEYWORDS.items()}
 """By how the text behind a queue id begins: no two readers share that."""
+
+_COMMON = ("to=", "from", "message-id", "client", "removed", "info", "sender")
+COMMON_READERS = {keyword[:START]: _KEYWORDS[keyword] for keyword in _COMMON}
+"""Of what makes up nearly every log; none of it is a reject."""

@@ -81,6 +81,8 @@ _CACHE, _SECONDS = 20_000, 2000
 _STAMP_PARTS = ("time", "fraction", "offset", "year")
 _SCALES: list[int] = [10 ** (6 - digits) for digits in range(7)]
 """µs of the last of so many digits."""
+MILLIS = {f"{n:03}": n * 1000 for n in range(1000)}
+"""µs of three digits behind a second's point, as most stamps have them that have any."""
 _MORE_IN_TEXT = (" ", "[ID ", "message repeated ")
 """What a text begins with that is more than what the program wrote."""
 

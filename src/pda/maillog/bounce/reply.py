@@ -50,11 +50,12 @@ _usual = re.compile(
     r"(<(?!https?:)[^<>]+>)[.,:;]*+|[(\['\"]*+(?:"
     rf"({_IPV4})|((?:https?://|www\.)[^\s<>\"@]++)|({_NAME})(?:\[({_IPV4})\](?::(\d+))?)?"
     rf"|name=({_NAME})|([\w+=-]+(?:\.[\w+=-]+)*@[a-z\d-]+(?:\.[a-z\d-]+)*)"
+    r"|(\d+[a-z][a-z\d]*|(?=[a-z]+\d)[a-z\d]{12,})"
     r")[)\].,:;'\"]*+",
     re.ASCII,
 ).fullmatch
 """Words that name somebody, as nearly all of them are written."""
-_USUALLY = ("", "ADDR", "IP", "URL", "HOST", "HOST IP", "HOST IP N", "name HOST", "ADDR")
+_USUALLY = ("", "ADDR", "IP", "URL", "HOST", "HOST IP", "HOST IP N", "name HOST", "ADDR", "ID")
 """What is written for such a word, by the last group in it."""
 _ADDRESS = re.compile(
     r"<(?!https?:)[^<>]+>"
