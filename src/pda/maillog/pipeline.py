@@ -250,11 +250,13 @@ class Source:
                 kind = self._read_other(row, line, received_at, events)
             elif not text:
                 kind = origin.program, Ignored
-            elif (reader := readers.get(text[:start])) and (record := reader(text)):
+            elif (reader := readers.get(text[:start])) is None:
+                kind = self._read_other(row, line, received_at, events)
+            elif (record := reader(text)) is None:
+                kind = origin.program, self._unread(origin.program, queue_id, text)
+            else:
                 kind = origin.program, type(record)
                 events.append(self._event(origin, at, fraction, queue_id, text, record))
-            else:
-                kind = self._read_other(row, line, received_at, events)
             counted.append(kind)
         return counted
 
@@ -276,6 +278,13 @@ class Source:
         verdict = None if record.status == "sent" else self._verdict(record)
         attempt = Attempt(digest, copy, at, grade, origin.program, record, verdict)
         return Event(host, queue_id, attempt)
+
+    def _unread(self, program: str, queue_id: str, text: str) -> type[Record]:
+        """What kind of text is about an entry and begins as a common one, and goes on otherwise."""
+        record = postfix.unread(text)
+        if isinstance(record, Unknown):
+            self.tally.note_shape(program, f"{queue_id}: {text}")
+        return type(record)
 
     def _read_other(
         self, row: usual.Row, line: bytes, received_at: int, events: list[Event]

@@ -153,7 +153,7 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
     reader = _READERS.get(tail[:START])
     record = reader(tail) if reader else None
     if record is None:
-        record = _unread(tail)
+        record = unread(tail)
     elif record is REMOVED:
         record = removed_by(program)
     elif queue_id == NOQUEUE and type(record) is Delivery:
@@ -168,7 +168,7 @@ def removed_by(program: str) -> Removed:
 
 def forget() -> None:
     """Forgets the texts that were read lately: somebody in them is to be forgotten."""
-    for reader in (_unread, _from, _client):
+    for reader in (unread, _from, _client):
         reader.cache_clear()
 
 
@@ -179,7 +179,8 @@ def _not_ours(text: str, program: str) -> AnyRecord:
 
 
 @lru_cache(_REMEMBERED)
-def _unread(tail: str) -> AnyRecord:
+def unread(tail: str) -> AnyRecord:
+    """What a text behind a queue id is that no reader knows: `Ignored` or `Unknown`."""
     word = _WORD.match(tail)
     return IGNORED if word and word[0] in _IGNORED_KEYWORDS else UNKNOWN
 
