@@ -80,3 +80,18 @@ def test_other_commands_use_the_same_state(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"no service runs on {tmp_path}/pda.db\n"
+
+
+def test_a_command_may_stand_behind_the_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "pda.toml"
+    settings.write_text(f'[store]\npath = "{tmp_path}/other.db"\n')
+    for given in (["--config", str(settings)], [f"--config={settings}"]):
+        done = subprocess.run(
+            [RUN, *given, "status"],
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == f"no service runs on {tmp_path}/other.db\n"
