@@ -186,6 +186,27 @@ def test_another_key(store: Store, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*rekeying*"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_replaces_keeps_its_owner(store: Store, tmp_path: Path) -> None:
+    store.close()
+    backup, key_file = tmp_path / "backup.db", tmp_path / "pda.key"
+    upkeep.back_up(store.path, store.key, backup)
+    os.chown(store.path, 4711, 4712)
+    upkeep.change_key(store.path, store.key, key_file)
+    assert (store.path.stat().st_uid, store.path.stat().st_gid) == (4711, 4712)
+    assert key_file.stat().st_uid == 0
+    os.chown(key_file, 4711, 4712)
+    new = read_key_file(key_file)
+    upkeep.restore(backup, store.key, store.path, new)
+    upkeep.change_key(store.path, new, key_file)
+    assert [path.stat().st_uid for path in (store.path, key_file)] == [4711, 4711]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (store.path, key_file)] == [0o600, 0o600]
+    store.path.unlink()
+    os.chown(tmp_path, 4713, 4714)
+    assert upkeep.restore(backup, store.key, store.path, read_key_file(key_file)) is None
+    assert store.path.stat().st_uid == 4713
+
+
 def test_no_other_key_while_somebody_reads(store: Store, tmp_path: Path) -> None:
     store.close()
     with store.reading() as connection:

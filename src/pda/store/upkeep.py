@@ -133,6 +133,7 @@ def restore(backup: Path, its_key: Key, path: Path, key: Key) -> Path | None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _copy(backup, its_key, coming, key)
+        _give(coming, path if path.exists() else path.parent)
         kept = _kept(path, key) if path.exists() else None
         for name in ("-wal", "-shm", "-journal"):  # what they hold is not the backup's
             path.with_name(path.name + name).unlink(missing_ok=True)
@@ -196,6 +197,7 @@ def finish_change_of_key(path: Path, key_file: Path) -> None:
 def _take_new_key(key_file: Path) -> Path:
     kept = _free_name(key_file, "old")
     os.link(key_file, kept)
+    _give(coming_key_file(key_file), key_file)
     coming_key_file(key_file).replace(key_file)
     sync_directory(key_file.parent)
     return kept
@@ -209,6 +211,7 @@ def encrypt_with(path: Path, key: Key, new: Key) -> None:
         _shut_others_out(connection, path)
         try:
             _copy(path, key, coming, new, connection)
+            _give(coming, path)
             coming.replace(path)
             sync_directory(path.parent)
         except OSError as error:
@@ -260,6 +263,18 @@ def _encrypt_copy(copy: Path, key: Key, other: Key) -> None:
     with closing(connect(copy, other, new=False)) as connection:
         if findings := _rows(connection, "PRAGMA cipher_integrity_check"):
             raise StoreError(f"the copy {copy} is damaged ({findings[0][0]}); nothing was changed")
+
+
+def _give(new: Path, old: Path) -> None:
+    """To the owner of what it replaces, or of the folder, where root works for a service."""
+    if os.geteuid() != 0:
+        return
+    owner = old.stat()
+    handle = os.open(new, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(handle)
 
 
 def _free_name(path: Path, word: str) -> Path:
