@@ -7,6 +7,7 @@ rules or the sending of alerts has conditions of its own, or would go round in c
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from pda.logs import masked
 
 _TOLD_OTHERWISE = ("pda.ingest", "pda.rulebook", "pda.outbox", "pda.alerts")
 _MOST = 20
+_VALUES = re.compile(r"%[-+#0-9.]*[a-z]")
+"""Where a message of the log names what differs from time to time."""
 
 
 class Faults(logging.Handler):
@@ -27,7 +30,7 @@ class Faults(logging.Handler):
         """Notes an error, whatever thread it is from."""
         if record.name.startswith(_TOLD_OTHERWISE):
             return
-        where = masked(f"{record.name}: {record.msg}")
+        where = masked(f"{record.name}: {_VALUES.sub('…', str(record.msg))}")
         if where in self._found or len(self._found) < _MOST:
             self._found[where] = masked(f"{record.getMessage()}{_exception(record)}")
 
