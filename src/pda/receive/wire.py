@@ -109,7 +109,8 @@ class Wire:
                 counters.connection_errors += 1
         self._interrupted = False
         counters.octets += len(octets)
-        counters.nul += octets.count(0)
+        if b"\0" in octets:  # to count looks at each octet
+            counters.nul += octets.count(0)
         return octets
 
     def _acknowledge_at_once(self) -> None:
