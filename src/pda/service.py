@@ -283,10 +283,7 @@ class Service:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._obey, nursery, signals)
-            nursery.start_soon(rooms.ingest.until_stopping, self._keep_judged)
-            nursery.start_soon(self._fetch_rules)
-            nursery.start_soon(rooms.ingest.until_stopping, rooms.housekeeping.run, upkeeps.call)
-            nursery.start_soon(rooms.checkpoints.run)
+            self._start_upkeep(nursery, upkeeps)
             nursery.start_soon(self._paces.run)
             nursery.start_soon(tidy, readers.rest)
             nursery.start_soon(self._supervisor.keep_informed, self._progress)
@@ -327,6 +324,14 @@ class Service:
             return 1
         rooms.end()
         return self.exit_status
+
+    def _start_upkeep(self, nursery: trio.Nursery, readers: Readers) -> None:
+        """What looks after rules and database."""
+        rooms = self._rooms
+        nursery.start_soon(rooms.ingest.until_stopping, self._keep_judged)
+        nursery.start_soon(self._fetch_rules)
+        nursery.start_soon(rooms.ingest.until_stopping, rooms.housekeeping.run, readers.call)
+        nursery.start_soon(rooms.checkpoints.run)
 
     async def _start_listeners(self, nursery: trio.Nursery) -> None:
         """A full channel slows TCP senders down; it closes when the last listener has stopped."""

@@ -35,7 +35,7 @@ from pda.store.address_blocks import (
     parts,
     parts_of,
 )
-from pda.store.database import Connection, Row, Value, snapshot, transaction
+from pda.store.database import Connection, Row, Value, each_row, snapshot, transaction
 from pda.store.names import number_of
 
 TABLE: Final = "CREATE TABLE address_left (piece INTEGER PRIMARY KEY)"
@@ -276,9 +276,8 @@ def _gone(connection: Connection, piece: int) -> bytearray:
     gone = bytearray(_WIDEST + 1)
     gone[begin - base : end - base] = b"\1" * (end - begin)
     rows = connection.execute("SELECT id FROM entry WHERE id >= ? AND id < ?", (begin, end))
-    while some := rows.fetchmany(_ROWS):
-        for (number,) in some:
-            gone[number_of(number) - base] = 0
+    for (number,) in each_row(rows, _ROWS):
+        gone[number_of(number) - base] = 0
     return gone
 
 

@@ -245,6 +245,12 @@ def open_reader(path: Path, key: Key, cache: int = READERS_CACHE) -> Connection:
     return connection
 
 
+def each_row(rows: Cursor, at_a_time: int) -> Iterator[Row]:
+    """All of them, with so many in memory: of many rows all at once would take megabytes."""
+    while some := rows.fetchmany(at_a_time):
+        yield from some
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """All that is written within it, durable when it ends; nothing where something is raised."""

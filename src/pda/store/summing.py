@@ -29,7 +29,7 @@ from pda.store.address_sums import (
     summed_to,
     unpacked,
 )
-from pda.store.database import Connection, Cursor, Row, Value, snapshot, transaction
+from pda.store.database import Connection, Row, Value, each_row, snapshot, transaction
 from pda.store.names import number_of
 from pda.store.pieces import PIECE_BITS
 from pda.store.terms import term
@@ -164,7 +164,7 @@ def find_recent(connection: Connection, window: tuple[int, int]) -> Made:
             every = connection.execute(_WRITTEN_TO, (*span.entries, _OFTEN)).fetchall()
             often = json.dumps([recipient for (recipient,) in every if recipient])
             rows = connection.execute(_NARROW, (*span.entries, often))
-            made.sums.extend(_sums(span, _each(rows)))
+            made.sums.extend(_sums(span, each_row(rows, _SUMS_AT_A_TIME)))
     return made
 
 
@@ -290,9 +290,8 @@ def _clients(connection: Connection, first: int, last: int) -> array[int]:
             " WHERE client_id = ? AND id BETWEEN ? AND ?",
             (client, first, last),
         )
-        while some := rows.fetchmany(_ROWS):
-            for (entry,) in some:
-                found[number_of(entry) - first] = number_of(client)
+        for (entry,) in each_row(rows, _ROWS):
+            found[number_of(entry) - first] = number_of(client)
     return found
 
 
@@ -303,11 +302,6 @@ def _still_there(
     entries = json.dumps(sorted({entry for one in changed.values() for entry in one}))
     rows = connection.execute(_STILL_THERE, (entries,)).fetchall()
     return {(address_of(str(name)), number_of(entry)): str(name) for entry, name in rows}
-
-
-def _each(rows: Cursor) -> Iterator[Row]:
-    while some := rows.fetchmany(_SUMS_AT_A_TIME):
-        yield from some
 
 
 def _sums(span: _Span, rows: Iterable[Row]) -> Iterator[list[Row]]:

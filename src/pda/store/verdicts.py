@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from pda.maillog.events import Failure, Verdict
-from pda.store.database import Connection
+from pda.store.database import Connection, each_row
 
 _AT_A_TIME = 2000
 
@@ -66,10 +66,9 @@ def failures(
     These without their relays: the index has all the rest, and what they are grouped by.
     """
     cursor = connection.execute(_UNCLASSIFIED if unclassified else _FAILURES)
-    while rows := cursor.fetchmany(_AT_A_TIME):
-        for reason, dsn, status, relay, at, *verdict in rows:
-            failure = Failure(str(reason), str(dsn), str(status), str(relay))
-            yield failure, int(str(at)), _verdict(*map(str, verdict))
+    for reason, dsn, status, relay, at, *verdict in each_row(cursor, _AT_A_TIME):
+        failure = Failure(str(reason), str(dsn), str(status), str(relay))
+        yield failure, int(str(at)), _verdict(*map(str, verdict))
 
 
 @lru_cache(4096)
