@@ -285,7 +285,7 @@ class Service:
             nursery.start_soon(self._obey, nursery, signals)
             self._start_upkeep(nursery, upkeeps)
             nursery.start_soon(self._paces.run)
-            nursery.start_soon(tidy, readers.rest)
+            nursery.start_soon(tidy)
             nursery.start_soon(self._supervisor.keep_informed, self._progress)
             self._outgoing = Outgoing(readers, rooms.make, settings)
             nursery.start_soon(self._outgoing.run, self.news)

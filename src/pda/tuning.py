@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 
 _EVERY_S, _TRIMMED_EVERY_S = 60.0, 2.0
@@ -32,18 +31,17 @@ def tune() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
-async def tidy(rest: Callable[[], None] = lambda: None) -> None:
+async def tidy() -> None:
     """Frees what refers to itself, which answered requests leave, until it is cancelled.
 
     What is free between two pieces of memory in use goes back to the system too, and more often:
-    a stream at full speed leaves megabytes of it. As often `rest` is called.
+    a stream at full speed leaves megabytes of it.
     """
     import trio  # not for a process that only reads
 
     while True:
         for _ in range(round(_EVERY_S / _TRIMMED_EVERY_S)):
             await trio.sleep(_TRIMMED_EVERY_S)
-            rest()
             with suppress(OSError, AttributeError):
                 ctypes.CDLL(None).malloc_trim(0)
         gc.collect()

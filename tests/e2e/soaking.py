@@ -55,12 +55,8 @@ class Course:
         self.looked_at = time.monotonic() + _EVERY_S
 
     def look_at_the_end(self, service: Running) -> None:
-        """Once what rests has given back its pages.
-
-        While lines come in, a look finds none: they are out of date when it asks.
-        """
-        rested_at = self.looked_at + 2 * _EVERY_S
-        eventually(time.monotonic, lambda now: now >= rested_at, 4 * _EVERY_S)
+        """As long after the questions of the look before as at all others."""
+        eventually(time.monotonic, lambda now: now >= self.looked_at, 2 * _EVERY_S)
         self.look(service)
 
     def memory_at(self, part: float) -> int:

@@ -28,23 +28,3 @@ def test_what_was_read_wrongly_is_read_again(tmp_path: Path) -> None:
     assert len(readers.call(queries.attempts, Filter())) == 1
     readers.close()
     store.close()
-
-
-def test_who_rests_gives_back_its_pages(tmp_path: Path) -> None:
-    """Pages in memory are not read from the disk, which here has lost them meanwhile."""
-    store = Store(tmp_path)
-    store.add(message(deliveries=[attempt()]))
-    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    readers = Readers(store.path, store.key, 2)
-    readers.call(queries.attempts, Filter())
-    whole = store.path.read_bytes()
-    store.path.write_bytes(whole[:8192].ljust(len(whole), b"\0"))
-    for _ in range(3):
-        readers.rest()
-        assert len(readers.call(queries.attempts, Filter())) == 1
-    readers.rest()
-    readers.rest()
-    with pytest.raises(DatabaseError, match="malformed"):
-        readers.call(queries.attempts, Filter())
-    readers.close()
-    store.close()

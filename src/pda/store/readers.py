@@ -7,9 +7,8 @@ Owns a bounded pool of connections that never block the writer. Knows no questio
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty, LifoQueue
+from queue import LifoQueue
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pda.store.database import (
@@ -32,8 +31,6 @@ class Readers:
         """Each keeps up to so many KiB of pages (`cache`)."""
         self.size = size
         self._connections: LifoQueue[Connection] = LifoQueue()
-        self._asked: set[Connection] = set()
-        self._warm: set[Connection] = set()
         for _ in range(size):
             self._connections.put(open_reader(path, key, cache))
 
@@ -45,7 +42,6 @@ class Readers:
     ) -> _T:
         """The answer to a question of `queries`; blocks the calling thread."""
         connection = self._connections.get()
-        self._asked.add(connection)
         try:
             return question(connection, *args, **kwargs)
         except DatabaseError:
@@ -53,26 +49,6 @@ class Readers:
             raise
         finally:
             self._connections.put(connection)
-
-    def rest(self) -> None:
-        """What nobody has asked since the last call but one gives back its pages.
-
-        To be called every few seconds: where lines come in, they are out of date by then.
-        """
-        warm, self._warm, self._asked = self._warm, self._asked, set()
-        for connection in (idle := self._idle()):
-            if connection in warm - self._warm:
-                forget_pages(connection)
-        for connection in reversed(idle):
-            self._connections.put(connection)
-
-    def _idle(self) -> list[Connection]:
-        """Taken out of those that may be asked, the one that was asked last first."""
-        found: list[Connection] = []
-        with suppress(Empty):
-            while True:
-                found.append(self._connections.get_nowait())
-        return found
 
     def close(self) -> None:
         """Closes the connections; nobody may ask any more."""
