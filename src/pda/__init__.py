@@ -31,6 +31,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
         maillog/syslog.py     header: when, where, which service
         maillog/years.py      the year of a file's stamps that have none
         maillog/postfix.py actions.py   text → one record; what tables and milters did
+        maillog/attributes.py   where in it a value ends that somebody else has chosen
         maillog/bounce/       a failure → a verdict, by rules (conf/bounce-rules.xml)
       ~
       store/writer.py       what was told → rows, one transaction

@@ -28,6 +28,8 @@ RECORDS = [
     f"{LONG_ID}: from=<news@example.com>, status=expired, returned to sender",
     ">, relay=none, delay=0, delays=0/0/0/0, dsn=5.1.1, status=bounced (gone)",
     "), status=bounced (x", " from h[192.0.2.1]; from=<a@b> to=<c@d>", f"queued as {VICTIM}",
+    ">, foo=<q>, relay=none, delay=0, delays=0/0/0/0, dsn=5.1.1, status=bounced (gone)", ">, foo=<",
+    '">, relay=none, delay=0, dsn=5.0.0, status=bounced (x', ", relay=none, delay=0, foo=", '\\">, foo="',
     "message repeated 5 times: [ x]", "2026-03-10T10:00:00+00:00 mx1 postfix/qmgr[1]: ", "]: ",
 ]  # fmt: skip
 # printable() leaves printable ASCII and UTF-8 (util/printable.c).
@@ -51,9 +53,61 @@ ENVELOPES = [
 
 def quoted(local_part: str) -> str:
     """As quote_822_local() writes it since Postfix 3.5: quoted unless it is a plain dot-string."""
-    if re.fullmatch(r"[^\s()<>@,;:\\\"\[\]\x00-\x1f.]+", local_part):
-        return local_part
-    return '"' + re.sub(r'(["\\])', r"\\\1", local_part) + '"'
+    plain = re.fullmatch(r"[^\s()<>@,;:\\\"\[\]\x00-\x1f.]+", local_part)
+    return local_part if plain else in_quotes(local_part)
+
+
+def in_quotes(text: str) -> str:
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+# What a later Postfix may write between the attributes that are known, of somebody else's choice.
+NEW = st.builds(
+    "{}={}".format,
+    st.from_regex(r"[A-Za-z0-9_-]{1,9}x", fullmatch=True),
+    st.one_of(
+        CHOSEN.map(lambda chosen: f"<{quoted(chosen)}@x>"),
+        CHOSEN.map(in_quotes),
+        st.from_regex(r"[A-Za-z0-9_/.:[\] ()-]{0,9}", fullmatch=True),
+    ),
+)
+MORE = st.lists(st.lists(NEW, max_size=2), min_size=8, max_size=8)
+
+
+def delivery(to: str, orig_to: str, said: str, more: list[list[str]]) -> str:
+    """A record with attributes behind each that is known."""
+    known = [
+        f"to=<{to}>", f"orig_to=<{orig_to}>", "relay=mx[192.0.2.1]:25", "conn_use=2", "delay=1",
+        "delays=1/0/0/0", "tls=may", "dsn=2.0.0",
+    ]  # fmt: skip
+    attributes = [", ".join([one, *others]) for one, others in zip(known, more, strict=True)]
+    return f"{LONG_ID}: {', '.join(attributes)}, status={said}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHOSEN, CHOSEN, MORE, CHOSEN)
+def test_what_is_not_known_loses_nothing(
+    to: str, orig_to: str, more: list[list[str]], reply: str
+) -> None:
+    to, orig_to = f"{quoted(to)}@a.example", f"{quoted(orig_to)}@b.example"
+    queue_id, found = read(delivery(to, orig_to, f"sent (250 {reply})", more), "smtp")
+    assert queue_id == LONG_ID
+    assert found == Delivery(
+        to, "mx[192.0.2.1]:25", 1.0, "sent", f"250 {reply}", "2.0.0", "1/0/0/0", 2, orig_to, "may"
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHOSEN, CHOSEN, MORE, st.floats(0, 1))
+def test_a_line_that_was_cut_names_nobody_else(
+    to: str, orig_to: str, more: list[list[str]], kept: float
+) -> None:
+    """Postfix cuts at 2000 bytes, within what somebody has chosen if they made it long enough."""
+    to, orig_to = f"{quoted(to)}@a.example", f"{quoted(orig_to)}@b.example"
+    text = delivery(to, orig_to, "deferred (later)", more)
+    _, found = read(text[: int(len(text) * kept)], "smtp")
+    if isinstance(found, Delivery):
+        assert (found.recipient, found.orig_to, found.status) == (to, orig_to, "deferred")
 
 
 def life(words: dict[str, str]) -> list[bytes]:
@@ -142,11 +196,15 @@ def test_who_is_refused_is_not_who_a_client_names(words: dict[str, str], about: 
         ("info: header Subject: x from h[192.0.2.9];", ' from=<"'),
         ("info: header Subject:", " from local;"),
         ("to=<", ">, orig_to=<"),
+        ("to=<", ">, a=<>"),
+        ("to=<", '>, a="\\'),
+        ("to=<", ">, relay=c[, delay="),
+        ("client=h[192.0.2.9], sasl_username=", ', sasl_sender=a, orig_queue_id=b, c="'),
         ("client=h[192.0.2.9], sasl_method=PLAIN, sasl_username=", ", sasl_sender="),
     ],
 )
 def test_no_text_takes_long(begin: str, again: str) -> None:
-    text = f"{LONG_ID}: {begin}{again * TEXT_LIMIT}"[:TEXT_LIMIT]
+    text = f"{LONG_ID}: {begin}{again * TEXT_LIMIT}"[: TEXT_LIMIT - 1] + "\n"
     started = time.perf_counter()
     read(text, "smtpd")
     assert time.perf_counter() - started < 0.5

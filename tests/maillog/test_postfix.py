@@ -17,6 +17,52 @@ def read(text: str, program: str = "smtp", name: str = "postfix") -> dict[str, o
     return {"kind": record.kind(), "queue_id": queue_id, **fields(record)}
 
 
+WAY = "relay=mx[192.0.2.1]:25, conn_use=2, delay=9, delays=9/0/0/0, tls=may, dsn=2.0.0, status=sent (ok)"
+DELIVERED: dict[str, object] = {
+    "kind": "delivery", "recipient": "a@b.example", "relay": "mx[192.0.2.1]:25", "conn_use": 2,
+    "delay": 9.0, "delays": [9, 0, 0, 0], "tls": "may", "dsn": "2.0.0", "status": "sent", "reason": "ok",
+}  # fmt: skip
+# What a later Postfix may write between the attributes that are known.
+OTHER_ATTRIBUTES: list[tuple[str, dict[str, object]]] = [
+    (f", foo=<q>, {WAY}", {}),
+    (f", orig_to=<root>, f-1=a b, _2=<>, {WAY}", {"orig_to": "root"}),
+    (f", a=1, orig_to=root, b=2, {WAY}", {"orig_to": "root"}),
+    *[(f", {WAY.replace(after, f'{after}, {new}')}", {})
+      for after in (":25", "use=2", "delay=9", "0/0/0", "=may", "2.0.0")
+      for new in ("foo=bar", "TLS-1_x=", "to2=<a, b@c>", 'q="a, delay=3, \\", dsn=4.0.0"',
+                  'a=<"x>, relay=none"@y>, b=1', "c=(d) [e]")],
+    (f", {WAY.replace('mx[192.0.2.1]:25', 'me[/run/a, b=<c>,d]')}", {"relay": "me[/run/a, b=<c>,d]"}),
+    (f", a=1, {WAY.replace('mx[192.0.2.1]:25', 'me[private/a,b]')}", {"relay": "me[private/a,b]"}),
+]  # fmt: skip
+# As Postfix wrote them before 3.5: what looks like an attribute goes on beyond the `>`.
+RAW_ADDRESSES = [
+    "a>b@c", "a b@c", "a, relay=x@c", "a>, foo=b@c", 'a>, foo="b@c', "a> c@d", 'a"b>@c',
+    "a>, delay=1, status=sent (x@c", '"a>, foo=<q>, relay=none, delay=1, dsn=5.0.0, status=bounced (x"@c',
+    '"a\\\\\\">, foo=<"@c', "",
+]  # fmt: skip
+UNKNOWN: dict[str, object] = {"kind": "unknown"}
+UNENDED = [
+    '"a',
+    '"a>, relay=none, delay=1, delays=1/0/0/0, dsn=5.0.0, status=bounced (x',
+    '"a\\">, foo=<q',
+]
+CONNECTED: dict[str, object] = {
+    "kind": "smtpd-client",
+    "client_host": "h",
+    "client_ip": "192.0.2.7",
+}
+LOGINS: list[tuple[str, dict[str, object]]] = [
+    (", foo=bar", {}),
+    (":25, foo=bar, sasl_new=<a, b>, orig_new=", {}),
+    (", a=1, sasl_method=PLAIN, b-2=3, sasl_username=me, you, c=<d>",
+     {"sasl_method": "PLAIN", "sasl_username": "me, you"}),
+    (', sasl_method=PLAIN, sasl_username=me, x="y, z", sasl_sender=he, orig_x=1, orig_queue_id=AAAAAAA1,'
+     " orig_y=2, orig_client=g[192.0.2.8], z=3",
+     {"sasl_method": "PLAIN", "sasl_username": "me", "sasl_sender": "he", "orig_queue_id": "AAAAAAA1",
+      "orig_client": "g[192.0.2.8]"}),
+    (", orig_queue_id=AAAAAAA1, sasl_x=1", {"orig_queue_id": "AAAAAAA1"}),
+]  # fmt: skip
+
 LINES: list[tuple[str, dict[str, object]]] = [
     (
         f"{Q}: to=<a@b.example>, relay=mx.b.example[192.0.2.1]:25, delay=0.1, delays=0.1/0/0/0,"
@@ -38,6 +84,8 @@ LINES: list[tuple[str, dict[str, object]]] = [
         {"kind": "delivery", "status": "deferred", "reason": "cut off", "delay": 0.0},
     ),
     (f"{Q}: to=<a@b>, relay=none, delay=7, status=sent", {"kind": "delivery", "reason": ""}),
+    *[(f"{Q}: to=<{raw}>, {WAY}", {**DELIVERED, "recipient": raw}) for raw in RAW_ADDRESSES],
+    *[(f"{Q}: to=<{said}>, {WAY}", UNKNOWN) for said in UNENDED],
     (f"{Q}: message-id=<a@b>", {"kind": "message-id", "message_id": "a@b", "message_id_raw": "<a@b>"}),
     (f"{Q}: message-id=a b", {"kind": "message-id", "message_id": "a b"}),
     (f"{Q}: resent-message-id=<a@b>", {"kind": "message-id", "resent": True}),
@@ -84,6 +132,15 @@ LINES: list[tuple[str, dict[str, object]]] = [
 def test_golden_lines(text: str, expected: dict[str, object]) -> None:
     found = read(text)
     assert found | expected == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(f"to=<a@b.example>{text}", {**DELIVERED, **others}) for text, others in OTHER_ATTRIBUTES]
+    + [(f"client=h[192.0.2.7]{text}", {**CONNECTED, **others}) for text, others in LOGINS],
+)
+def test_other_attributes_change_nothing(text: str, expected: dict[str, object]) -> None:
+    assert read(f"{Q}: {text}") == {"queue_id": Q, **expected}
 
 
 @pytest.mark.parametrize(

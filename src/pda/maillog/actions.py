@@ -11,13 +11,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TypeAlias
 
+from pda.maillog.attributes import ADDRESS
 from pda.maillog.events import AccessAction, AnyRecord, HeaderAction, HeaderInfo, Reject
 
-# An address in brackets: a quoted local part may hold anything, `>` included (Postfix 3.5+); the
-# unquoted form of earlier versions ends where the legal continuation follows. Most have neither.
-ADDRESS = r'([^">]*|"(?:[^"\\]|\\.)*"[^>]*|.*?)'
-# Some logs have lost their angle brackets.
-BARE = r"([^<>,\s]+)"
 # cleanup/cleanup_message.c: 200 bytes of the header at most, then who sent it.
 _CONTENT_ACTION = re.compile(r"((?:milter-header-)?[a-z]+): (header|body|content) ")
 _ORIGIN = re.compile(r" from (?:([^\s\[]+)\[([^\]\s]*)\](?::\d+)?|local|unknown);")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from pda.maillog.actions import ACTIONS, ADDRESS, BARE, read_action
+from pda.maillog.actions import ACTIONS, read_action
+from pda.maillog.attributes import ADDRESS, BARE, others
 from pda.maillog.events import (
     AnyRecord,
     Connected,
@@ -67,18 +68,6 @@ _NOT_IDS = frozenset(
     "statistics warning TLSRPT mynetworks postfix reject Deleted Requeued Expired".split()
 )
 
-# What follows an address, where that ends: it is not looked for again.
-_RELAYED = r", relay=[^,]*, (?:conn_use|delay)="
-_DELIVERY = re.compile(
-    rf"to=(?:<(?>{ADDRESS}>(?=, orig_to=|{_RELAYED}))|{BARE}), "
-    rf"(?:orig_to=(?:<(?>{ADDRESS}>(?={_RELAYED}))|{BARE}), )?"
-    r"relay=([^,]*), "
-    r"(?:conn_use=(\d{1,9}), )?"
-    r"delay=(\d{1,9}(?:\.\d{1,9})?)(?:, delays=([\d./]{1,80}))?(?:, tls=([^, ]*))?"
-    r"(?:, (?!dsn=|status=)[a-z_]+=[^, ]*)*(?:, dsn=(\d\.\d{1,3}\.\d{1,3}))?, "
-    r"status=([A-Za-z-]+)(?: \((.*))?$",
-    re.DOTALL,
-)
 # The same as most are: no quoted address, all attributes that are always there, nothing behind.
 _PLAIN = r'(?!")([^>]*+)'
 _USUAL_DELIVERY = re.compile(
@@ -91,9 +80,6 @@ _USUAL_ACTIVE = re.compile(
     rf"from=<{_PLAIN}>, size=(\d{{1,18}}+), nrcpt=(\d{{1,9}}+) \(queue active\)", re.ASCII
 )
 _ACTIVE = re.compile(
-    rf"from=<{_PLAIN}>, size=(\d{{1,18}}), nrcpt=(\d{{1,9}}) \(queue active\)", re.ASCII
-)
-_ACTIVE = re.compile(
     rf"from=<{ADDRESS}>, size=(\d{{1,18}})(?:, nrcpt=(\d{{1,9}}))?(?: \(queue \w+\))? *$"
 )
 _EXPIRED = re.compile(rf"from=<{ADDRESS}>, status=((?:force-)?expired), returned to sender$")
@@ -101,11 +87,6 @@ _MESSAGE_ID = frozenset(["message-id", "resent-message-id"])
 # The connection alone, as most lines have it.
 _USUAL_CLIENT = re.compile(
     r"client=([^\s\[]+)\[([^\]\s]+)\](?:, sasl_method=(\w+), sasl_username=([^,]+))?$"
-)
-_CLIENT = re.compile(
-    r"client=(\S+?)\[([^\]\s]*)\](?::\d+)?(?:, sasl_method=([^,\s]+))?"
-    r"(?:, sasl_username=(.*?))?(?:, sasl_sender=(.*?))?"
-    r"(?:, orig_queue_id=(\w*))?(?:, orig_client=(\S+?))?,?$"
 )
 _PICKUP = re.compile(rf"uid=(\d{{1,10}}) from=(?:<{ADDRESS}>|{BARE})(?: orig_id=(\w+))?$")
 _REMOVED = re.compile(r"removed \((canceled|discarded)\)$")
@@ -211,8 +192,27 @@ def _delivery(tail: str) -> AnyRecord | None:
     return Delivery(recipient, relay, float(delay), status, reason, dsn, delays, uses, orig_to, tls)
 
 
+@cache
+def _delivery_pattern() -> re.Pattern[str]:
+    """Of all forms; it takes some time to be made, and many logs have the usual one alone."""
+    # Postfix writes its attributes in this order; others may come between any two of them.
+    more = others("to orig_to relay conn_use delay delays tls dsn status")
+    relay = r"[^,]*+|[^,\[]*+\[[^\]]*+\][^,]*+"  # the path of a socket may hold commas
+    # What follows an address, where that ends: it is not looked for again.
+    relayed = rf"{more}, relay=(?:{relay}){more}, (?:conn_use|delay)="
+    return re.compile(
+        rf"to=(?:<(?>{ADDRESS}>(?={more}, orig_to=|{relayed}))|{BARE}){more}, "
+        rf"(?:orig_to=(?:<(?>{ADDRESS}>(?={relayed}))|{BARE}){more}, )?"
+        rf"relay=({relay}){more}, (?:conn_use=(\d{{1,9}}){more}, )?"
+        rf"delay=(\d{{1,9}}(?:\.\d{{1,9}})?){more}(?:, delays=([\d./]{{1,80}}){more})?"
+        rf"(?:, tls=([^, ]*){more})?(?:, dsn=(\d\.\d{{1,3}}\.\d{{1,3}}){more})?, "
+        r"status=([A-Za-z-]+(?= \()|sent|deferred|bounced)(?: \((.*))?$",  # no text before 2.1
+        re.DOTALL,
+    )
+
+
 def _unusual_delivery(tail: str) -> AnyRecord | None:
-    found = _DELIVERY.match(tail)
+    found = _delivery_pattern().match(tail)
     if found is None:
         return None
     to, bare, orig_to, bare_orig, relay, conn_use, delay, delays, tls, dsn, status, reason = (
@@ -266,6 +266,20 @@ def _message_id(tail: str) -> AnyRecord | None:
     return MessageId(value, name.startswith("resent-")) if name in _MESSAGE_ID else None
 
 
+@cache
+def _client_pattern() -> re.Pattern[str]:
+    """As `_delivery_pattern`. What a user's name holds that looks like an attribute is one.
+
+    Nobody can tell whether it is; a name with a comma and a blank in it is the rarer of the two.
+    """
+    more = others("sasl_method sasl_username sasl_sender orig_queue_id orig_client")
+    return re.compile(
+        rf"client=(\S+?)\[([^\]\s]*)\](?::\d+)?{more}(?:, sasl_method=([^,\s]+){more})?"
+        rf"(?:, sasl_username=((?:(?!, sasl_sender=).)*?){more})?(?:, sasl_sender=(.*?){more})?"
+        rf"(?:, orig_queue_id=(\w*){more})?(?:, orig_client=(\S+?){more})?,?$"
+    )
+
+
 @lru_cache(_REMEMBERED)
 def _client(tail: str) -> AnyRecord | None:
     """What stands behind the queue id where that is `client=…`."""
@@ -273,7 +287,7 @@ def _client(tail: str) -> AnyRecord | None:
     if usual is not None:
         host, ip, method, username = usual.groups("")
         return Connected(host, "" if ip == "unknown" else ip, method, username)
-    found = _CLIENT.match(tail)
+    found = _client_pattern().match(tail)
     if found is None:
         return None
     host, ip, method, username, sender, orig_queue_id, orig_client = found.groups("")
