@@ -20,10 +20,10 @@ MESSAGE_ID = "<98494.5.1@shop>"
 
 def entry(
     queue_id: str, tail: list[str], *, client: str = "h[198.51.100.9]", host: str = "mx1",
-    message_id: str = MESSAGE_ID, second: int = 0,
+    message_id: str = MESSAGE_ID, second: int = 0, hour: int = 10,
 ) -> list[bytes]:  # fmt: skip
     """The lines of one queue entry; `tail` are its delivery records and what else happens."""
-    at = f"2026-03-10T10:00:{second:02}.000000+00:00"
+    at = f"2026-03-10T{hour}:00:{second:02}.000000+00:00"
     heads = [
         (f"client={client}", "smtpd"),
         (f"message-id={message_id}", "cleanup"),
@@ -131,6 +131,76 @@ def test_a_reply_alone_claims_nothing(tmp_path: Path, relay: str) -> None:
         (FIRST, "a@x.example", "delivered", "shop", ""),
         (SECOND, "b@x.example", "hard-bounce", "bank", ""),
     ]
+
+
+STRANGER = "mx.evil.example[6.6.6.6]:25"
+OF_EVIL = "mx.evil.example[6.6.6.6], sasl_method=PLAIN, sasl_username=evil"
+
+
+@pytest.mark.parametrize(
+    ("relay", "host", "hour", "second"),
+    [
+        (STRANGER, "mx1", 11, 0),
+        (STRANGER, "mx1", 10, 0),  # a copy that was handed in at once, and named
+        (FILTER, "mx1", 11, 0),
+        (FILTER, "mx1", 10, 9),
+        (STRANGER, "mx2", 11, 0),
+    ],
+)
+@pytest.mark.parametrize("later_first", [False, True])
+def test_who_knows_a_message_claims_nothing_of_it(
+    tmp_path: Path, relay: str, host: str, hour: int, second: int, later_first: bool
+) -> None:
+    """Somebody who was sent a copy has its Message-ID and, in its header, its queue id."""
+    victim = entry(SECOND, [bounced("b@x.example")], host=host)
+    reply = sent("a@x.example", relay, f"250 Ok: queued as {SECOND}")
+    evil = entry(FIRST, [reply], client=OF_EVIL, hour=hour, second=second)
+    store = Store(tmp_path)
+    for lines in (evil, victim) if later_first else (victim, evil):
+        store.add(lines)
+    assert [row[:3] for row in told(store)] == [
+        (FIRST, "a@x.example", "delivered"),
+        (SECOND, "b@x.example", "hard-bounce"),
+    ]
+    assert {row[4] for row in told(store)} == {""}
+
+
+@pytest.mark.parametrize("later_first", [False, True])
+def test_an_entry_continues_none_that_came_later(tmp_path: Path, later_first: bool) -> None:
+    store = Store(tmp_path)
+    client = f"{OF_EVIL}, orig_queue_id={SECOND}"
+    early = entry(FIRST, [bounced("a@x.example")], client=client)
+    late = entry(SECOND, [bounced("b@x.example")], hour=11)
+    for lines in (late, early) if later_first else (early, late):
+        store.add(lines)
+    assert {row[4] for row in told(store)} == {""}
+
+
+@pytest.mark.parametrize(("host", "second"), [("mx1", 1), ("mx2", 50)])
+def test_clocks_differ_a_little(tmp_path: Path, host: str, second: int) -> None:
+    """Whole seconds on one host; two hosts have two clocks."""
+    store = Store(tmp_path)
+    reply = sent("a@x.example", "mx2.x[192.0.2.3]:25", f"250 Ok: queued as {SECOND}")
+    store.add(entry(FIRST, [reply]))
+    store.add(entry(SECOND, [bounced("a@x.example")], host=host, second=second))
+    assert told(store) == [(SECOND, "a@x.example", "hard-bounce", "shop", f"mx1/{FIRST}")]
+
+
+def test_what_is_on_hold_may_be_queued_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    hold = "hold: header X: y from h[198.51.100.9]; from=<s@x.example> to=<a@x.example>"
+    store.add(entry(FIRST, [])[:-1])
+    store.add([line(f"{FIRST}: {hold}", program="cleanup")])
+    assert [row[2] for row in told(store)] == ["held"]
+    store.add(
+        [
+            line(f"{FIRST}: requeued", program="postsuper"),
+            line(f"{SECOND}: uid=89 from=<news@example.com> orig_id={FIRST}", program="pickup"),
+            line(f"{SECOND}: message-id={MESSAGE_ID}", program="cleanup"),
+            line(f"{SECOND}: {sent('a@x.example', 'mx.x[192.0.2.1]:25', '250 Ok')}"),
+        ]
+    )
+    assert told(store) == [(SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}")]
 
 
 def test_two_entries_that_name_each_other_lead_nowhere(tmp_path: Path) -> None:

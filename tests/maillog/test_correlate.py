@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import permutations
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -119,6 +120,103 @@ def test_an_expiry_without_any_deferral_is_kept_and_gives_way_to_one() -> None:
         found.outcome().verdict,
         found.outcome().relay,
     )
+
+
+def said(text: str, second: int, program: str = "postsuper") -> bytes:
+    """What somebody says of the message, so many seconds after it came."""
+    return line(f"{LONG_ID}: {text}", program=program, at=f"2026-03-10T10:00:{second:02}+00:00")
+
+
+ORIGIN = "from h[192.0.2.9]; from=<s@x> to=<r@y.example> proto=ESMTP helo=<h>"
+HOLD, DISCARD = (
+    said(f"{word}: header X-Spam: yes {ORIGIN}", 1, "cleanup") for word in ("hold", "discard")
+)
+MILTER_HOLD = said(
+    f"milter-hold: END-OF-MESSAGE {ORIGIN.replace(';', ': milter triggers HOLD action;')}",
+    1,
+    "cleanup",
+)
+ACCESS_HOLD = said(
+    f"hold: RCPT {ORIGIN.replace(';', ': <r@y.example>: Recipient address triggers HOLD action;')}",
+    1,
+    "smtpd",
+)
+PLACED, RELEASED, DELETED = (
+    said("placed on hold", 5),
+    said("released from hold", 6),
+    said("removed", 7),
+)
+GIVEN_UP = said("from=<s@x>, status=force-expired, returned to sender", 50, "qmgr")
+LATE_REJECT = said(
+    f"milter-reject: END-OF-MESSAGE {ORIGIN.replace(';', ': 5.7.1 no;')}", 2, "cleanup"
+)
+BODY_REJECT = said(f"reject: body spam {ORIGIN}: 5.7.1 no", 2, "cleanup")
+RCPT_REJECT = said(
+    f"reject: RCPT {ORIGIN.replace(';', ': 550 5.1.1 <q@y.example>: no;')}", 0, "smtpd"
+)
+TRIED = deferral(at="2026-03-10T10:00:09.000000+00:00", delay="9", to="r@y.example")
+RUNNING = TRIED.replace(b"0.1/0/0.4/1", b"0.1/0/0.4/8")
+"""Tried already when it was put on hold."""
+TO_OTHERS = attempt(to="other@z.example", at="2026-03-10T10:00:09.000000+00:00", delay="9")
+
+
+@pytest.mark.parametrize(
+    ("lines", "states"),
+    [
+        ([HOLD], {"r@y.example": State.HELD}),
+        ([MILTER_HOLD], {"r@y.example": State.HELD}),
+        ([ACCESS_HOLD], {"r@y.example": State.HELD}),
+        ([ACCESS_HOLD, RCPT_REJECT], {"r@y.example": State.HELD}),
+        ([HOLD, RELEASED], {"r@y.example": State.PENDING}),
+        ([HOLD, RELEASED, DELETED], {"r@y.example": State.DISCARDED}),
+        ([HOLD, DELETED], {"r@y.example": State.DISCARDED}),
+        ([HOLD, GIVEN_UP], {"r@y.example": State.EXPIRED}),
+        ([HOLD, RELEASED, TRIED], {"r@y.example": State.PENDING}),
+        ([HOLD, RELEASED, TRIED, GIVEN_UP], {"r@y.example": State.EXPIRED}),
+        ([HOLD, RELEASED, TO_OTHERS], {"other@z.example": State.DELIVERED}),  # an alias, a redirect
+        ([HOLD, TO_OTHERS], {"other@z.example": State.DELIVERED}),  # that it was released is lost
+        ([HOLD, DISCARD], {"r@y.example": State.DISCARDED}),
+        ([DISCARD], {"r@y.example": State.DISCARDED}),
+        ([HOLD, LATE_REJECT], {}),
+        ([HOLD, BODY_REJECT], {}),
+        ([DISCARD, BODY_REJECT], {}),
+        ([HOLD, said("removed (canceled)", 2, "cleanup")], {}),
+        ([TRIED, said("placed on hold", 30)], {"r@y.example": State.HELD}),
+        ([RUNNING, PLACED], {"r@y.example": State.HELD}),
+        ([RUNNING, PLACED, RELEASED], {"r@y.example": State.PENDING}),
+        ([TRIED, PLACED], {"r@y.example": State.PENDING}),  # released, since it was tried
+        ([RUNNING, PLACED, said("removed", 40)], {"r@y.example": State.DISCARDED}),
+    ],
+)  # fmt: skip
+def test_what_is_held_or_thrown_away(lines: list[bytes], states: dict[str, State]) -> None:
+    for order in permutations(lines):
+        found = Known()
+        for one in order:
+            found.add(events([one]))
+        assert {o.recipient: o.state for o in found.only().outcomes.values()} == states
+        assert {o.recipient: o.state for o in known(*order).only().outcomes.values()} == states
+
+
+@pytest.mark.parametrize("stamp", ["Mar 10 10:00:09", "2026-03-10T10:00:09+00:00"])
+def test_attempts_within_a_second_are_in_the_order_of_their_delays(stamp: str) -> None:
+    """Three, so that their digests would tell the wrong order of one of them."""
+    tries = [
+        deferral(at=stamp, delay="9.01"),
+        deferral(at=stamp, delay="9.2"),
+        attempt(at=stamp, delay="9.3"),
+    ]
+    for order in permutations(tries):
+        outcome = known(*order, live=False).outcome()
+        assert (outcome.state, outcome.attempts) == (State.FINALLY_OK, 3)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_who_was_reached_is_not_tried_again(number: int) -> None:
+    """Delays of whole seconds, as before Postfix 2.3, do not tell the order."""
+    stamp = "Mar 10 10:00:09"
+    reasons = {"reason": f"250 Ok {number}"}
+    tries = [deferral(at=stamp, delay="9"), attempt(at=stamp, delay="9", **reasons)]
+    assert known(*tries, live=False).outcome().state is State.FINALLY_OK
 
 
 def test_an_attempt_without_head_is_kept_and_joined() -> None:

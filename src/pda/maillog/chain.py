@@ -1,8 +1,10 @@
 """Queue entries that are one message: a content filter, a forward, a requeue, the next host.
 
-Owns the question which entry goes on as which other one. Two things make a link: one side names
-the other's queue id, and both have the same Message-ID, so that a remote reply alone can claim
-nothing. A link is kept as a fact on both sides: that a message was handed on, and was taken over.
+Owns the question which entry goes on as which other one. Three things make a link: one side names
+the other's queue id, both have the same Message-ID, and the later one was written while the
+earlier one was handed over. Queue id and Message-ID are no secrets: whoever gets a copy of a
+message can name both, but only afterwards. A link is kept as a fact on both sides: that a message
+was handed on, and was taken over.
 """
 
 from __future__ import annotations
@@ -15,19 +17,30 @@ from pda.maillog.events import (
     Fact,
     HandedOn,
     Life,
+    MessageId,
     TakenOver,
 )
-from pda.maillog.outcome import is_internal, named_queue_id
+from pda.maillog.outcome import began, is_internal, named_queue_id
+
+_ONE_CLOCK, _TWO_CLOCKS = 2_000_000, 60_000_000
+"""By how much stamps of one host may contradict each other (whole seconds), and of two hosts."""
 
 
 def named_by(attempts: Iterable[Attempt]) -> list[tuple[str, bool]]:
-    """Queue ids that replies give the message, and whether that is surely one of our own hosts'."""
-    named = []
+    """Queue ids that replies give the message, and whether that is surely one of our own hosts'.
+
+    Each once: a filter has one reply for all recipients.
+    """
+    named: dict[tuple[str, bool], None] = {}
     for attempt in attempts:
-        delivery = attempt.delivery
-        if delivery.status == "sent" and (queue_id := named_queue_id(delivery.reason)):
-            named.append((queue_id, is_internal(delivery.relay)))
-    return named
+        if queue_id := _named_by(attempt):
+            named[queue_id, is_internal(attempt.delivery.relay)] = None
+    return list(named)
+
+
+def _named_by(attempt: Attempt) -> str:
+    delivery = attempt.delivery
+    return named_queue_id(delivery.reason) if delivery.status == "sent" else ""
 
 
 def same_message(one: Life, other: Life) -> bool:
@@ -35,6 +48,48 @@ def same_message(one: Life, other: Life) -> bool:
     if one is other or one.summary is None or other.summary is None:
         return False
     return bool(one.summary.message_id) and one.summary.message_id == other.summary.message_id
+
+
+def was_handed_over(parent: Life, child: Life) -> bool:
+    """Whether `child` was written while an attempt of `parent` ran whose reply names it.
+
+    On the same host that reply must come from inside: a stranger may hand in a copy, and name it.
+    A filter elsewhere says by XFORWARD what it continues, see `was_continued`.
+    """
+    written, apart = _message_id_at(child), _clocks(parent, child)
+    return any(
+        began(attempt) - apart <= written <= attempt.at + apart
+        and (parent.host != child.host or is_internal(attempt.delivery.relay))
+        for attempt in parent.attempts.values()
+        if _named_by(attempt) == child.queue_id
+    )
+
+
+def was_continued(parent: Life, child: Life) -> bool:
+    """Whether `child`, which names `parent`, was written after it.
+
+    Only pickup names an entry, and smtpd for those who may say so
+    (smtpd_authorized_xforward_hosts).
+    """
+    return _message_id_at(parent) <= _message_id_at(child) + _clocks(parent, child)
+
+
+def _message_id_at(life: Life) -> int:
+    """When cleanup met the Message-ID, which each of these has: first of all that is later known.
+
+    What else tells of the beginning may come to be known after it.
+    """
+    assert life.summary is not None
+    raw = life.summary.message_id
+    return min(
+        fact.at
+        for fact in life.facts.values()
+        if isinstance(fact.record, MessageId) and fact.record.message_id_raw == raw
+    )
+
+
+def _clocks(one: Life, other: Life) -> int:
+    return _ONE_CLOCK if one.host == other.host else _TWO_CLOCKS
 
 
 def link(parent: Life, child: Life, *, requeued: bool) -> tuple[bool, bool]:

@@ -8,6 +8,7 @@ Knows no store: it names the entries it does not remember, is handed them, and r
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 import msgspec
@@ -216,10 +217,11 @@ class Correlator:
             life.summary = summarise(life, self._clients)
         now = life.summary
         assert now is not None
-        if facts or before is None or gone or (now is not before and fate(now) != fate(before)):
+        fated = now is not before and (before is None or fate(now) != fate(before))
+        if facts or fated or gone or _is_untried(known):
             changed, lost = _all_outcomes(life, now)
         else:
-            changed, lost = _touched_outcomes(life, attempts, now)
+            changed, lost = _touched_outcomes(life, attempts, now), []
         client_id = before.client_id if before else now.client_id
         if client_id != now.client_id:
             changed = list(life.outcomes.items())  # to whom they are all news
@@ -448,10 +450,13 @@ def _all_outcomes(life: Life, summary: Summary) -> tuple[_Outcomes, list[str]]:
     return [item for item in now.items() if before.get(item[0]) != item[1]], gone
 
 
-def _touched_outcomes(
-    life: Life, new: list[Attempt], summary: Summary
-) -> tuple[_Outcomes, list[str]]:
-    """New outcomes of the recipients of these attempts; and of an unknown one no more."""
+def _is_untried(known: Mapping[str, Outcome]) -> bool:
+    """Whether these are outcomes of recipients that give way to those of attempts."""
+    return any(not outcome.attempts for outcome in islice(known.values(), 1))
+
+
+def _touched_outcomes(life: Life, new: list[Attempt], summary: Summary) -> _Outcomes:
+    """New outcomes of the recipients of these attempts."""
     touched = {address_key(attempt.delivery.recipient) for attempt in new}
     attempts: Collection[Attempt] = life.attempts.values()
     if len(life.outcomes.keys() | touched) > 1:
@@ -459,5 +464,4 @@ def _touched_outcomes(
     now = outcomes(attempts, summary)
     changed = [item for item in now.items() if life.outcomes.get(item[0]) != item[1]]
     life.outcomes = life.outcomes | now
-    unknown = life.outcomes.pop("", None) if now else None
-    return changed, [] if unknown is None else [""]
+    return changed

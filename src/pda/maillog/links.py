@@ -126,11 +126,10 @@ class Links:
             if not self._may_be_linked(one):
                 continue
             for parent, child, requeued in [*self._as_parent(one), *self._as_child(one)]:
-                if chain.same_message(parent, child):
-                    news = chain.link(parent, child, requeued=requeued)
-                    for life, is_new in zip((parent, child), news, strict=True):
-                        if is_new:
-                            affected[id(life)] = life
+                news = chain.link(parent, child, requeued=requeued)
+                for life, is_new in zip((parent, child), news, strict=True):
+                    if is_new:
+                        affected[id(life)] = life
         return list(affected.values())
 
     def inherit(self, changed: Sequence[Life]) -> list[Life]:
@@ -166,23 +165,31 @@ class Links:
     def _as_parent(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
         for queue_id, _ in one.names:
             for child in self._anywhere(queue_id):
-                yield one.life, child, False
+                if chain.same_message(one.life, child) and chain.was_handed_over(one.life, child):
+                    yield one.life, child, False
         for key in self._claimed.get(one.life.queue_id, ()) if one.named else ():
             for child in self._entries.get(key):
-                for queue_id, requeued in child.summary.origins if child.summary else ():
-                    if queue_id == one.life.queue_id:
-                        yield one.life, child, requeued
+                yield from self._continued(one.life, child)
 
     def _as_child(self, one: Touched) -> Iterator[tuple[Life, Life, bool]]:
         life = one.life
-        for queue_id, requeued in one.summary.origins:
+        for queue_id, _ in one.summary.origins:
             for parent in self._anywhere(queue_id):
-                yield parent, life, requeued
+                yield from self._continued(parent, life)
         for key in self._expected.get(life.queue_id, ()):
             for parent in self._entries.get(key):
-                named = chain.named_by(parent.attempts.values())
-                if any(life.queue_id == queue_id for queue_id, _ in named):
+                if chain.same_message(parent, life) and chain.was_handed_over(parent, life):
                     yield parent, life, False
+
+    def _continued(self, parent: Life, child: Life) -> Iterator[tuple[Life, Life, bool]]:
+        """Where a child names its parent."""
+        for queue_id, requeued in child.summary.origins if child.summary else ():
+            if (
+                queue_id == parent.queue_id
+                and chain.same_message(parent, child)
+                and chain.was_continued(parent, child)
+            ):
+                yield parent, child, requeued
 
     def _anywhere(self, queue_id: str) -> Iterator[Life]:
         """An entry of this id, at whichever host."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeAlias, TypeVar
+
+import msgspec
 
 from pda.maillog.clients import Client, ClientRules, Clues, identify
 from pda.maillog.events import (
@@ -29,6 +32,7 @@ from pda.maillog.events import (
     QueueActive,
     QueueOperation,
     Record,
+    Reject,
     Removed,
     State,
     Stop,
@@ -43,6 +47,8 @@ _SAME_SECOND = 1_000_000
 # postsuper(1); or a service that the sender of RFC 5424 lines has cut from their tag.
 _DELETERS = frozenset(["postsuper", "postfix"])
 _STOPPED = {"hold": State.HELD, "discard": State.DISCARDED}
+# A reject behind RCPT is of the whole message (smtpd/smtpd.c, cleanup/cleanup_milter.c).
+_OF_ALL = frozenset(["DATA", "BDAT", "END-OF-MESSAGE", "mime-error"])
 _WITHOUT_VERDICT = frozenset([State.DELIVERED, State.FINALLY_OK, State.DISCARDED, State.HANDED_ON])
 # smtpd.c `queued as`, local(8) `forwarded as`; a filter in between may quote it.
 _NAMED = re.compile(r"\b(?:queued|forwarded) as ([0-9A-Za-z_]{6,255})\)?$")
@@ -62,6 +68,7 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
     actives, message_ids = _said(seen, QueueActive), _said(seen, MessageId)
     connected, pickups = _said(seen, Connected), _said(seen, Pickup)
     handed_on, taken_over = _said(seen, HandedOn), _said(seen, TakenOver)[-1:]
+    stopped = _stopped(seen)
     clues = Clues(
         message_id=_best_message_id(message_ids) if message_ids else None,
         headers=_said(seen, HeaderInfo),
@@ -86,10 +93,10 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
         removed_at=seen[Removed][-1].at if Removed in seen else 0,
         origin=taken_over[0].origin if taken_over else "",
         deleted=not _DELETERS.isdisjoint([record.agent for record in _said(seen, Removed)]),
-        held_at=_held_at(seen[QueueOperation]) if QueueOperation in seen else 0,
+        held_at=_held_at(stopped, seen.get(QueueOperation, ())),
         handed_on=frozenset([r.to_queue_id for r in handed_on if not r.requeued]),
         requeued=True in [record.requeued for record in handed_on],
-        stopped=_stopped(seen),
+        stopped=stopped,
         origins=_origins(connected, pickups),
         shares_message=_is_one_of_several(connected, pickups, seen),
     )
@@ -134,7 +141,8 @@ def _is_internal_address(address: str) -> bool:
 def _by_kind(facts: Collection[Fact]) -> _Seen:
     """Facts of each kind, in the order of their seconds, and in one second of their texts.
 
-    A stamp with a fraction and one without it have no more than that in common.
+    A stamp with a fraction and one without it have no more than that in common, and a log with
+    either says the same.
     """
     seen: _Seen = {}
     for fact in facts:
@@ -178,9 +186,12 @@ def _sender(actives: Sequence[QueueActive], seen: _Seen) -> str | None:
     return pickups[0].sender if pickups else None
 
 
-def _held_at(operations: Iterable[Fact]) -> int:
-    """When it was put on hold, unless it was released since."""
-    held_at = 0
+def _held_at(stopped: Iterable[Stop], operations: Iterable[Fact]) -> int:
+    """When it was put on hold, unless it was released since.
+
+    A rule does so before the message is in the queue, and so before any operator.
+    """
+    held_at = max((stop.at for stop in stopped), default=0)
     for fact in operations:
         if isinstance(fact.record, QueueOperation):
             if fact.record.operation == "placed on hold":
@@ -191,21 +202,43 @@ def _held_at(operations: Iterable[Fact]) -> int:
 
 
 def _stopped(seen: _Seen) -> tuple[Stop, ...]:
-    """Recipients for whom a rule held or threw away the message.
+    """Recipients whom lines name that hold or throw away the message.
 
-    A line that does so names the last of the recipients only.
+    Each does so for the whole message, and names the last of its recipients only.
     """
     if HeaderAction not in seen and AccessAction not in seen:
         return ()
-    facts = [*seen.get(HeaderAction, ()), *seen.get(AccessAction, ())]
+    if _was_refused(seen):
+        return ()
     found: dict[str, Stop] = {}
-    for fact in sorted(facts, key=_second_and_text):
+    for fact in (*seen.get(HeaderAction, ()), *seen.get(AccessAction, ())):
         record = fact.record
         if isinstance(record, HeaderAction | AccessAction) and record.recipient:
             state = _STOPPED.get(record.action.rpartition("-")[2])
             if state is not None:
-                found[address_key(record.recipient)] = Stop(record.recipient, state, fact.at)
+                _keep_last(found, Stop(record.recipient, state, fact.at))
+    if State.DISCARDED in [stop.state for stop in found.values()]:
+        # Whatever holds it as well: nothing is left of it.
+        found = {
+            key: msgspec.structs.replace(stop, state=State.DISCARDED) for key, stop in found.items()
+        }
     return tuple(found.values())
+
+
+def _keep_last(found: dict[str, Stop], stop: Stop) -> None:
+    key = address_key(stop.recipient)
+    known = found.get(key)
+    if known is None or (known.state, known.at) < (stop.state, stop.at):
+        found[key] = stop
+
+
+def _was_refused(seen: _Seen) -> bool:
+    """Whether the whole message was refused after all, and so never queued."""
+    return (
+        any(one.action.endswith("reject") for one in _said(seen, HeaderAction))
+        or any(one.where in _OF_ALL for one in _said(seen, Reject))
+        or any(one.detail == "canceled" for one in _said(seen, Removed))
+    )
 
 
 def fate(summary: Summary) -> tuple[object, ...]:
@@ -234,12 +267,16 @@ def outcomes(attempts: Collection[Attempt], summary: Summary) -> dict[str, Outco
 def all_outcomes(life: Life, summary: Summary) -> dict[str, Outcome]:
     """Those of recipients too that never were tried: on hold, thrown away, or expired unseen."""
     found = outcomes(life.attempts.values(), summary)
+    if found:
+        return found  # nothing is tried that is on hold or thrown away
+    for stop in summary.stopped:
+        state, at = stop.state, stop.at
+        if state is State.HELD:
+            state, at = _waiting(at, at, summary)
+        found[address_key(stop.recipient)] = Outcome(stop.recipient, state, at, at, 0, None, "")
     if summary.expired_at and not found:
         at = summary.expired_at
         found[""] = Outcome("", State.EXPIRED, at, at, 0, None, "")
-    for stop in summary.stopped:
-        one = Outcome(stop.recipient, stop.state, stop.at, stop.at, 0, None, "")
-        found.setdefault(address_key(stop.recipient), one)
     return found
 
 
@@ -249,15 +286,21 @@ def _outcome(tries: list[Attempt], summary: Summary) -> Outcome:
     last = tries[-1]
     state, at = _state(tries, last, summary), last.at
     if state is State.PENDING:
-        state, at = _waiting(last, summary)
+        state, at = _waiting(at, began(last) if summary.held_at else at, summary)
     verdict = None if state in _WITHOUT_VERDICT else _last_verdict(tries)
     delivery = last.delivery
     first_at, relay = tries[0].at, delivery.relay
     return Outcome(delivery.recipient, state, first_at, at, len(tries), verdict, relay)
 
 
-def _when(attempt: Attempt) -> tuple[int, int, int]:
-    return attempt.at, attempt.digest, attempt.copy
+def _when(attempt: Attempt) -> tuple[int, float, int, bool, int, int]:
+    """Attempts in their order: within a second their delays tell it, whatever the stamps.
+
+    Who was reached or given up is not tried again.
+    """
+    at, delivery = attempt.at, attempt.delivery
+    is_last = delivery.status != "deferred"
+    return at // _SAME_SECOND, delivery.delay, at, is_last, attempt.digest, attempt.copy
 
 
 def _state(tries: list[Attempt], last: Attempt, summary: Summary) -> State:
@@ -277,17 +320,21 @@ def _state(tries: list[Attempt], last: Attempt, summary: Summary) -> State:
     return State.PENDING
 
 
-def _waiting(last: Attempt, summary: Summary) -> tuple[State, int]:
-    """What became of a recipient whose last attempt was deferred, and when."""
-    if summary.expired_at + _SAME_SECOND > last.at:
+def _waiting(since: int, begin: int, summary: Summary) -> tuple[State, int]:
+    """What became of a recipient who was to be tried again, and when.
+
+    `since` when that was said, and `begin` when the attempt began: until its end Postfix goes on
+    with what was put on hold.
+    """
+    if summary.expired_at + _SAME_SECOND > since:
         return State.EXPIRED, summary.expired_at
     if summary.requeued:
-        return State.HANDED_ON, last.at
+        return State.HANDED_ON, since
     if summary.deleted:
         return State.DISCARDED, summary.removed_at
-    if summary.held_at + _SAME_SECOND > last.at:
+    if summary.held_at + _SAME_SECOND > begin:
         return State.HELD, summary.held_at
-    return State.PENDING, last.at
+    return State.PENDING, since
 
 
 def named_queue_id(reason: str) -> str:
@@ -313,3 +360,13 @@ def _born(life: Life) -> int:
 def arrived(attempt: Attempt) -> int:
     """When the message of an attempt arrived, as its `delay` tells."""
     return attempt.at - int(attempt.delivery.delay * 1_000_000)
+
+
+def began(attempt: Attempt) -> int:
+    """When an attempt began: with the set-up of its connection, as its `delays` tell."""
+    parts = attempt.delivery.delays.split("/")
+    if len(parts) != 4:
+        return arrived(attempt)  # before Postfix 2.3: some time since then
+    with suppress(ValueError):
+        return attempt.at - int((float(parts[2]) + float(parts[3])) * 1_000_000)
+    return arrived(attempt)
