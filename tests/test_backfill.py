@@ -30,6 +30,7 @@ from pda.backfill import (
     head,
     open_log,
     open_stream,
+    parted,
     read_lines,
 )
 
@@ -361,6 +362,8 @@ def test_a_run_of_nul_costs_no_line(tmp_path: Path, count: int, packed: bool) ->
     lines, error = read(path)
     assert ([line for line in lines if line], error) == ([b"a", b"b", b"c", b"d", b"e"], "")
     assert len(lines) < 10
+    each = [line for one in content.splitlines(keepends=True) for line in parted(one)]
+    assert each == [b"a", b"b", b"c", b"d", b"e"]
 
 
 @pytest.mark.parametrize("packing", PACK)

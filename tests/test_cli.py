@@ -149,6 +149,16 @@ def test_parse_the_last_line_needs_no_line_end(pda: Pda) -> None:
     assert pda("parse", given=b"").stdout == ""
 
 
+def test_parse_cuts_lines_as_an_import_does(pda: Pda) -> None:
+    """What a crash leaves between half a line and a whole one is no part of either."""
+    nul = b"\0" * 4096
+    given = line("ABCDEF12: to=<a@b>, rel") + nul + line("ABCDEF12: removed", program="qmgr")
+    found = [json.loads(one) for one in pda("parse", given=nul + b"\n" + given).stdout.splitlines()]
+    assert [(one["program"], one["kind"]) for one in found] == [
+        ("smtp", "unknown"), ("qmgr", "removed"),
+    ]  # fmt: skip
+
+
 def test_parse_counts_by_program_and_kind(pda: Pda) -> None:
     header = "Sep  1 10:00:00 mx1 postfix"
     lines = [f"{header}/qmgr[1]: 4F5C61A2: removed"] * 3 + [

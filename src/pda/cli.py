@@ -13,7 +13,7 @@ import atexit
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -118,10 +118,21 @@ def parse(zone: str, hostname: str, counts: bool, source: BinaryIO) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--zone") from None
     now = int(datetime.now(UTC).timestamp() * 1_000_000)
-    lines = (line.decode("utf-8", "backslashreplace").removesuffix("\n") for line in source)
-    found = (parsed(reader, line, now) for line in lines)
+    found = (parsed(reader, line, now) for line in _texts(source))
     for one in _counted(found) if counts else found:
         sys.stdout.buffer.write(output.json_line(one))
+
+
+def _texts(source: BinaryIO) -> Iterator[str]:
+    """The lines, cut as those of an import are."""
+    for line in source:
+        if b"\0" not in line:
+            yield line.decode("utf-8", "backslashreplace").removesuffix("\n")
+            continue
+        from pda.backfill import parted
+
+        for part in parted(line):
+            yield part.decode("utf-8", "backslashreplace")
 
 
 def _counted(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

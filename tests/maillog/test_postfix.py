@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from pda.maillog import postfix
 from pda.maillog.events.shown import fields
+from pda.maillog.syslog import HeaderReader
+from tests.support import NOW
 
 Q = "4jXPlN1VQlzJbSD"
 
@@ -176,6 +178,45 @@ def test_what_is_not_postfix_is_ignored() -> None:
     assert read(text, "dovecot", "")["kind"] == "ignored"
     assert read(text, "smtp", "mailout")["kind"] == "delivery"
     assert read(text, "postfix", "")["kind"] == "delivery"
+
+
+NAME = "mailout-of-a-company-in-europe-and-asia"  # longer than what is left of a tag
+
+
+@pytest.mark.parametrize("kept", range(20, 39))
+@pytest.mark.parametrize(
+    ("program", "text", "kind"),
+    [
+        ("smtp", f"to=<a@b>, {WAY}", "delivery"),
+        ("smtpd", "client=h[192.0.2.7]", "smtpd-client"),
+        ("qmgr", "removed", "removed"),
+        ("postsuper", "removed", "removed"),
+        ("smtp", "something quite new", "unknown"),
+    ],
+)
+def test_no_tag_that_was_cut_hides_a_line(program: str, text: str, kind: str, kept: int) -> None:
+    """rsyslog leaves 32 characters: it is read by its text, or unknown where it may be anybody's."""
+    tag = f"{NAME[:kept]}/{program}[1234567]:"[:32]
+    header = HeaderReader().read(f"<22>Mar 10 10:00:00 mx1 {tag} {Q}: {text}", NOW)
+    assert header is not None
+    found = read(header.text, header.program, header.syslog_name)
+    _, slash, cut = tag.partition("/")
+    if not slash:
+        assert found == {"kind": "ignored" if kind == "unknown" else "unknown", "queue_id": ""}
+    else:
+        assert (found["kind"], found["queue_id"]) == (kind, Q)
+    if text == "removed" and slash:
+        assert found.get("agent", "") == ("postsuper" if cut[:1] == "p" else "")
+
+
+def test_another_program_whose_name_was_cut_is_not_postfix() -> None:
+    for name in ("org.freedesktop.service-of-it-xy", "org.freedesktop.service-of-its/x"):
+        where, _, program = name.rpartition("/")
+        assert len(name) == 32
+        assert read("started", program, where)["kind"] == "ignored"
+        assert read(f"{Q}: anything", program, where)["kind"] == "ignored"
+        assert read(f"{Q}: removed", program, where) == {"kind": "unknown", "queue_id": ""}
+    assert read(f"{Q}: removed", "service-of-its", "org.freedesktop")["kind"] == "ignored"
 
 
 FORGED = f"{Q}: to=<victim@x>, relay=none, delay=0, delays=0/0/0/0, dsn=5.0.0, status=bounced (x)"

@@ -48,6 +48,16 @@ FORMS = [
     ('<22>1 2026-09-01T08:00:00Z mx1 postfix/qmgr 42 - [sd a="\\"]"][b c="d"] \ufeffT', "2026-09-01T08:00:00", 1, "mx1", "postfix", "qmgr", 42),
     ("<22>1 - - postfix/qmgr - - - T", "2026-11-23T12:00:00", 3, "", "postfix", "qmgr", None),
     ("Apr 07 00:41:31 2016 barracuda outbound/qmgr: T", "2016-04-06T22:41:31", 0, "barracuda", "outbound", "qmgr", None),
+    ("Thu Nov  5 19:00:00 2026 mx1 postfix/qmgr[42]: T", "2026-11-05T18:00:00", 0, "mx1", "postfix", "qmgr", 42),
+    ("<22>Thu Nov 26 19:00:00 2015 postfix/qmgr: T", "2015-11-26T18:00:00", 0, "", "postfix", "qmgr", None),
+    ("mail.log:Thu Nov 05 19:00:00 mx1 postfix/qmgr[42]: T", "2026-11-05T18:00:00", 0, "mx1", "postfix", "qmgr", 42),
+    ("2026-06-16T13:53:50+02:00 relay Tue Jun 16 11:53:45 2026 gate postfix/smtpd[1]: T", "2026-06-16T11:53:50", 1, "gate", "postfix", "smtpd", 1),
+    ("Jun 16 13:53:50 relay Mon Jun 16 13:53:45 2025 gate postfix/smtpd[1]: T", "2025-06-16T11:53:45", 0, "gate", "postfix", "smtpd", 1),
+    ("Jun 16 13:53:50 2025-06-16T13:53:45.5 gate postfix/smtpd[1]: T", "2025-06-16T11:53:45.5", 2, "gate", "postfix", "smtpd", 1),
+    ("Jun 16 13:53:50 relay 2025-06-16T13:53:45.5-01:00 gate postfix/smtpd[1]: T", "2025-06-16T14:53:45.5", 3, "gate", "postfix", "smtpd", 1),
+    ("2025 Jun 16 13:53:50.5 relay 2025-06-16T13:53:45Z gate postfix/smtpd[1]: T", "2025-06-16T13:53:45", 1, "gate", "postfix", "smtpd", 1),
+    ("2026-06-16T13:53:50+02:00 relay 2026-06-16T11:53:45Z gate postfix/smtpd[1]: T", "2026-06-16T11:53:45", 1, "gate", "postfix", "smtpd", 1),
+    ("2026-06-16T13:53:50+02:00 relay 2026-06-16T11:53:45 gate postfix/smtpd[1]: T", "2026-06-16T11:53:50", 1, "gate", "postfix", "smtpd", 1),
     ("Mar 14 01:03:56 [postfix/smtp] T", "2026-03-14T00:03:56", 0, "", "postfix", "smtp", None),
     ("Mar 22 07:45:01 mx1 mail.info postfix/smtp[1]: T", "2026-03-22T06:45:01", 0, "mx1", "postfix", "smtp", 1),
     ("Mar 22 07:45:01 mx1 postfix/smtp[1]: [ID 197553 mail.info] T", "2026-03-22T06:45:01", 0, "mx1", "postfix", "smtp", 1),
@@ -149,6 +159,7 @@ USUAL = [
     "2026-09-01T10:00:00+02:00 mx1 postfix/smtp[43]:",
     "Sep  1 10:00:00 2026 mx1 postfix/qmgr[1]: T",
     "Sep  1 10:00:00 2026: postfix/qmgr[1]:  T",
+    "Tue Sep  1 10:00:00 2026 mx1 postfix/qmgr[1]: T",
 ]
 
 

@@ -52,12 +52,15 @@ OTHER = [
     ("cleanup", f"{Q}: info: header a: b from x[192.0.2.1]; from=<c from y[192.0.2.2]; d> to=<e>"),
     ("smtp", f"warning: {Q}: removed"),
     ("smtp", "reject: removed"),
+    ("postsuper", "Deleted: removed"),
+    ("postsuper", "Expired: from=<a@b>, size=1, nrcpt=1 (queue active)"),
     ("dovecot", f"{Q}: removed"),
 ]  # fmt: skip
 HEADS = [
     "2026-03-10T10:00:00.123456+00:00 mx1 postfix/{}[42]: {}", "<22>Mar 10 10:00:00 mx1 postfix/{}[42]: {}",
     "2026-03-10T11:00:00+01:00 MX1.example postfix/{}[7]: {}", "2026 Mar 10 10:00:00.5 mx1 postfix-out/{}[42]: {}",
     "Mar 10 10:00:00 2026 mx1 postfix/{}[42]: {}", "<22>1 2026-03-10T10:00:00Z mx1 postfix/{} 42 - - {}",
+    "Tue Mar 10 10:00:00 2026 mx1 postfix/{}[42]: {}", "Mar 10 10:00:00 mx1 Tue Mar 10 10:00:00 2026 mx1 postfix/{}[42]: {}",
     "2026-03-10T10:00:60+00:00 mx1 postfix/{}[42]: {}", "2026-03-10T10:00:00.1234567Z mx1 {}[42]: {}",
     "Mär 10 10:00:00 mx1 postfix/{}[42]: {}", "Mar 10 10:00:00 mx1 {}: {}", "Mar 10 10:00:00 mx1 postfix/{}[4x]: {}",
     "<2222>Mar 10 10:00:00 mx1 postfix/{}[42]: {}", "{}[42]: {}",

@@ -23,6 +23,7 @@ from pda.backfill.lines import (
     glimpses,
     head,
     left,
+    parted,
     read_lines,
 )
 from pda.backfill.order import Found, expanded, newest_within, oldest_first
@@ -46,5 +47,6 @@ __all__ = [
     "oldest_first",
     "open_log",
     "open_stream",
+    "parted",
     "read_lines",
 ]

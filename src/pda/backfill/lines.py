@@ -202,6 +202,12 @@ class _Cutter:
         return Chunk([self.rest], self._position, mark, stored, partial=True)
 
 
+def parted(line: bytes) -> list[bytes]:
+    """The lines in what ends with a line feed, or is the last: several around a run of NULs."""
+    lines = _cleaned(line).removesuffix(b"\n").split(b"\n")
+    return lines if b"\0" not in line or lines != [b""] else []
+
+
 def _cleaned(octets: bytes) -> bytes:
     if b"\0" not in octets:
         return octets

@@ -53,7 +53,8 @@ _AT_A_TIME = 250
 _Kind: TypeAlias = tuple[str, type[Record]]
 """A line, as it is counted: by whom it was written, and what it is."""
 _HEADERLESS: tuple[str, type[Record]] = ("", Record)
-_MOST_SHAPES, _SHAPE = 100, 200
+_MOST_SHAPES, _SHAPE, _SHAPE_OF = 100, 200, 500
+_IN_BRACKETS = re.compile(r'<(?:"(?:[^"\\]|\\.)*(?:"[^<>]*|$)|[^<>]*)(?:>|(?=<)|$)')
 _MOST_REPEATS = 1000
 _CLOSE, _RECENT = 2_000_000, 5_000_000
 _MOST_RECENT = 4_000
@@ -146,10 +147,11 @@ class Tally(msgspec.Struct):
         if host in self.lost_before or len(self.lost_before) < _MOST_HOSTS:
             self.lost_before[host] += lines
 
-    def note_shape(self, program: str, text: str) -> None:
-        """Keeps the shape of a line whose form is not known."""
-        shape = f"{program}: {mask(text[:_SHAPE])[:_SHAPE]}"
-        self._keep_shape(shape, 1)
+    def note_shape(self, program: str, queue_id: str, text: str) -> None:
+        """Keeps the shape of a line whose form is not known: who wrote what, naming nobody."""
+        name = program if program in postfix.PROGRAMS else _masked(program)
+        about = queue_id if queue_id in _WITHOUT_ENTRY else "ID"
+        self._keep_shape(f"{name}: {f'{about} {_masked(text)}'.strip()}"[:_SHAPE], 1)
 
     def _keep_shape(self, shape: str, count: int) -> None:
         self.shapes[shape] = self.shapes.pop(shape, 0) + count  # now the last one
@@ -283,7 +285,7 @@ class Source:
         """What kind of text is about an entry and begins as a common one, and goes on otherwise."""
         record = postfix.unread(text)
         if isinstance(record, Unknown):
-            self.tally.note_shape(program, f"{queue_id}: {text}")
+            self.tally.note_shape(program, queue_id, text)
         return type(record)
 
     def _read_other(
@@ -321,7 +323,8 @@ class Source:
             pipeline.tally.note_lost(pipeline.host(header.hostname), record.lines)
             return
         if isinstance(record, Unknown):
-            pipeline.tally.note_shape(header.program, header.text)
+            text = header.text[len(queue_id) + 2 :] if queue_id else header.text
+            pipeline.tally.note_shape(header.program, queue_id, text)
             return
         host = pipeline.hosts.get(header.hostname) or pipeline.host(header.hostname)
         if isinstance(record, Reject | HeaderAction) and record.action.endswith("reject"):
@@ -437,6 +440,14 @@ def text_digest(text: str) -> int:
     digest: int
     (digest,) = _as_signed(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
     return digest
+
+
+def _masked(text: str) -> str:
+    """What names somebody masked, where it has blanks in it or is cut off as well."""
+    begin = text[:_SHAPE_OF]
+    if len(text) > _SHAPE_OF:
+        begin = begin.rpartition(" ")[0]
+    return mask(_IN_BRACKETS.sub("<a@b>", begin))
 
 
 def _label(hostname: str) -> str:

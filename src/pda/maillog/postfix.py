@@ -36,6 +36,9 @@ PROGRAMS = frozenset(
     trace trivial-rewrite verify virtual""".split()
 )
 _QUEUE_MANAGERS = frozenset(["qmgr", "nqmgr", "oqmgr"])
+_REMOVERS = ("qmgr", "nqmgr", "oqmgr", "postsuper")
+_CUT_TAG = 32
+"""Characters of a tag that rsyslog's forward templates leave; the program may be cut, too."""
 # Numbers are bounded in the patterns: what is longer is no number of Postfix's.
 TEXT_LIMIT = 8192
 """Characters; Postfix writes 2000 bytes at most (util/msg_syslog.c). Longer is not its own."""
@@ -59,6 +62,7 @@ _LOST = re.compile(
 IGNORED = Ignored()
 UNKNOWN = Unknown()
 REMOVED = Removed()
+_NOTHING = (Ignored, Unknown)
 
 # Ids are `[0-9A-Za-z_]{1,255}` (global/mail_queue.c), six characters or more in practice; words
 # such as `statistics` and `warning` stand in the same place.
@@ -124,7 +128,7 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
     `Ignored` is what is known and no matter here, or not Postfix's.
     """
     if program not in PROGRAMS and not is_postfix(program, syslog_name):
-        return "", IGNORED if text.startswith(_CHATTER) else _not_ours(text, program)
+        return "", IGNORED if text.startswith(_CHATTER) else _not_ours(text, program, syslog_name)
     queue_id, _, tail = text.partition(": ")
     usual = len(queue_id) > 5 and queue_id.isalnum() and queue_id.isascii()
     if not (usual or _ID.fullmatch(queue_id)) or queue_id in _NOT_IDS:
@@ -143,8 +147,11 @@ def read(text: str, program: str, syslog_name: str = "postfix") -> tuple[str, An
 
 
 def removed_by(program: str) -> Removed:
-    """That an entry has gone, said by a program without more words."""
-    return REMOVED if program in _QUEUE_MANAGERS else Removed("", program)
+    """That an entry has gone, said by a program, whose name may be cut, without more words."""
+    if program in _QUEUE_MANAGERS:
+        return REMOVED
+    agent = next((name for name in _REMOVERS if name.startswith(program)), program)
+    return REMOVED if agent in _QUEUE_MANAGERS else Removed("", agent)
 
 
 def forget() -> None:
@@ -153,10 +160,16 @@ def forget() -> None:
         reader.cache_clear()
 
 
-def _not_ours(text: str, program: str) -> AnyRecord:
-    """What matters of another program's line: that lines were lost before they were sent."""
+def _not_ours(text: str, program: str, syslog_name: str) -> AnyRecord:
+    """What matters of another program's line: that lines were lost before they were sent.
+
+    If its name was cut, it may be one of Postfix's: it is not passed over, and not believed either.
+    """
     found = _LOST.search(text[:_LOST_WITHIN]) if program.startswith(_LOGGERS) else None
-    return LinesLost(int(found[found.lastindex or 0])) if found else IGNORED
+    if found:
+        return LinesLost(int(found[found.lastindex or 0]))
+    is_like_ours = _is_cut(program, syslog_name) and not isinstance(read(text, "smtp")[1], _NOTHING)
+    return UNKNOWN if is_like_ours else IGNORED
 
 
 @lru_cache(_REMEMBERED)
@@ -168,9 +181,18 @@ def unread(tail: str) -> AnyRecord:
 
 def is_postfix(program: str, syslog_name: str) -> bool:
     """By the tag: a program of Postfix's under any syslog name, or Postfix's name by itself."""
-    if syslog_name:
-        return program in PROGRAMS or syslog_name.startswith("postfix")
-    return program.startswith("postfix") or program in PROGRAMS
+    if program in PROGRAMS:
+        return True
+    if not syslog_name:
+        return program.startswith("postfix")
+    if syslog_name.startswith("postfix"):
+        return True
+    return _is_cut(program, syslog_name) and any(name.startswith(program) for name in PROGRAMS)
+
+
+def _is_cut(program: str, syslog_name: str) -> bool:
+    slash = 1 if syslog_name else 0
+    return len(syslog_name) + slash + len(program) == _CUT_TAG
 
 
 def _without_id(text: str) -> AnyRecord:

@@ -16,6 +16,7 @@ import msgspec
 
 from pda.maillog.events import SUBSECOND, ZONED, Header
 
+_WEEKDAYS = frozenset("Mon Tue Wed Thu Fri Sat Sun".split())
 _MONTHS = {m: n for n, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 _SECOND = 1_000_000
 _DAY = 86_400_000_000
@@ -35,11 +36,11 @@ _MAIL_LOG_FORMAT = re.compile(
     r"(?P<day>\d{4} [A-Z][a-z]{2} [ \d]?\d) (?P<time>\d\d:\d\d:\d\d)"
     r"(?:\.(?P<fraction>\d+))?(?P<offset>Z|[+-]\d\d(?::\d{0,2})?)?(?P<year>(?!))? "
 )
-# Sep  1 10:00:00 (RFC 3164), zero-padded by postlogd, not padded by some, with the year behind it
-# by ctime().
+# Sep  1 10:00:00 (RFC 3164), zero-padded by postlogd, not padded by some, with the day of the week
+# before it and the year behind it by ctime().
 _BSD = re.compile(
-    r"(?P<day>[A-Z][a-z]{2} [ \d]?\d) (?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?"
-    r"(?P<offset>(?!))?(?P<year> \d{4})? "
+    r"(?:[A-Z][a-z]{2} (?=[A-Z]))?(?P<day>[A-Z][a-z]{2} [ \d]?\d) (?P<time>\d\d:\d\d:\d\d)"
+    r"(?:\.(?P<fraction>\d+))?(?P<offset>(?!))?(?P<year> \d{4})? "
 )
 # RFC 5424 §6, with PRI taken off: VERSION SP TIMESTAMP SP HOSTNAME SP APP-NAME SP PROCID SP MSGID.
 _RFC5424 = re.compile(
@@ -62,14 +63,13 @@ _CUT_TAG = re.compile(
     r"(?P<tag>[^\s\[\]:]+)(?:\[(?P<procid>\d*)\]?)? (?P<text>.*)",
     re.DOTALL,
 )
+_STAMP = r"(?=(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} [ \d]?\d \d\d:|\d{4}-\d\d-|\d{4} [A-Z])"
 # A collector writes its own stamp, or that and a host, in front of the line as it came.
-_COLLECTOR = re.compile(
-    r"(?:[A-Za-z0-9._:-]*[A-Za-z0-9] )?(?=[A-Z][a-z]{2} [ \d]?\d \d\d:|\d{4}-\d\d-|\d{4} [A-Z])"
-)
+_COLLECTOR = re.compile(rf"(?:[A-Za-z0-9._:-]*[A-Za-z0-9] )?{_STAMP}")
 _STAMPS = (_ISO, _MAIL_LOG_FORMAT, _BSD)
 _WHOLE = {stamp: re.compile(stamp.pattern + _HOST_AND_TAG.pattern, re.DOTALL) for stamp in _STAMPS}
 """The usual line in one match: a stamp, then host and tag."""
-_ZGREP = re.compile(r"[^\s:]+:(?=[A-Z][a-z]{2} [ \d]?\d \d\d:|\d{4}[- ])")
+_ZGREP = re.compile(rf"[^\s:]+:{_STAMP}")
 _PROCID = re.compile(r"[0-9]{1,10}")
 _SOLARIS = re.compile(r"\[ID \d+ \w+\.\w+\] ")
 _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ (.*?)\]?$", re.DOTALL)
@@ -242,7 +242,7 @@ class HeaderReader:
     def _unusual(
         self, form: re.Pattern[str], line: str, received_at: int, *, is_packet: bool
     ) -> Header | None:
-        """A second stamp behind a collector's own (which knows the zone), or a tag cut short."""
+        """A second stamp behind a collector's own, or a tag cut short."""
         stamp = form.match(line)
         if stamp is None:
             return self._without_stamp(line, received_at, is_packet=is_packet)
@@ -252,6 +252,7 @@ class HeaderReader:
         inner = second.match(line, own.end()) if own and second else None
         if inner is not None:
             end = inner.end()
+            stamp = _better(stamp, inner)
         found = _HOST_AND_TAG.match(line, end) or _CUT_TAG.match(line, end)
         if found is None:
             return None
@@ -308,7 +309,7 @@ class HeaderReader:
         at = self._minute_of(stamp, received_at) + min(int(time[6:]), 59) * _SECOND
         if not 0 <= at < _LATEST:  # a moment that cannot be; the line counts as just received
             at = received_at // _SECOND * _SECOND
-        grade = ZONED if offset and len(offset) != 4 else 0
+        grade = ZONED if _is_zone(offset) else 0
         if not fraction:
             return at, grade
         return at + micros(fraction[:6]), grade | SUBSECOND
@@ -336,7 +337,7 @@ class HeaderReader:
                 return self._yearless(day, (hour, minute), received_at)
         except (ValueError, KeyError):
             return -_DAY
-        if offset and len(offset) != 4:
+        if offset and _is_zone(offset):
             return _micros(local.replace(tzinfo=UTC)) - _offset(offset)
         return self._in_zone(local, received_at)
 
@@ -376,7 +377,27 @@ def _form(line: str) -> re.Pattern[str] | None:
     """Which stamp a line seems to begin with."""
     if line[:1].isdecimal():
         return _ISO if line[4:5] == "-" else _MAIL_LOG_FORMAT
-    return _BSD if line[:3] in _MONTHS else None
+    return _BSD if line[:3] in _MONTHS or line[:3] in _WEEKDAYS else None
+
+
+def _better(outer: re.Match[str], inner: re.Match[str]) -> re.Match[str]:
+    """Of a collector's stamp and that of who wrote the line: which one tells the moment.
+
+    Its own one, where that has a zone, or a year that the collector's lacks. Else the zone is
+    known of the collector alone.
+    """
+    if _is_zone(inner["offset"]) or (_has_year(inner) and not _has_year(outer)):
+        return inner
+    return outer
+
+
+def _is_zone(offset: str | None) -> bool:
+    """Whether all of it is there: the original's template may cut it to `+02:`."""
+    return bool(offset) and len(offset or "") != 4
+
+
+def _has_year(stamp: re.Match[str]) -> bool:
+    return bool(stamp["year"]) or stamp["day"][0].isdecimal()
 
 
 def _date_with_year(day: str) -> tuple[int, int, int]:

@@ -26,8 +26,8 @@ _HEADER = (
     r"(?:<\d{1,3}+>|)(?P<stamp>[^:]{1,20}+:\d\d:[0-5]\d)(?:\.(?P<fraction>\d{1,6}+)|)"
     r"(?P<who>[^0-9.[\n][^[\r\n]{0,300}+)"
 )
-# No word of Postfix's that may stand in its place begins so.
-_ID = r"(?P<queue_id>[0-9A-F][0-9A-Za-z]{5,30}+): "
+# Without lower-case vowels (global/safe_ultostr.c): no word that may stand in its place is like it.
+_ID = r"(?P<queue_id>[0-9A-F][0-9A-Zb-df-hj-np-tv-z]{5,30}+): "
 _IGNORED = (
     r"(?:connect from|disconnect from|connect to|statistics:|warning:|lost connection"
     r"|(?:Anonymous|Trusted|Untrusted|Verified) TLS) .{0,3000}+"
