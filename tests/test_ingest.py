@@ -50,7 +50,7 @@ def ingest(store: Store) -> Ingest:
 
 
 def lines(*some: bytes, zone: str = "UTC", hostname: str = "", partial: bool = False) -> Lines:
-    return Lines(list(some), NOW, zone, hostname, partial)
+    return Lines(list(some), NOW, zone, hostname, sum(map(len, some)), partial)
 
 
 @asynccontextmanager

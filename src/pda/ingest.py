@@ -294,7 +294,7 @@ class Ingest:
 
     def _take(self, channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
         """What waits already, up to a batch: the more there is, the larger the transactions."""
-        batches, count, octets = [first], len(first.lines), _octets(first)
+        batches, count, octets = [first], len(first.lines), first.octets
         most = self._batch_lines * (_KEPT_BATCH if first.kept else 1)
         while count < most and octets < _BATCH_OCTETS:
             try:
@@ -302,7 +302,7 @@ class Ingest:
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
             count += len(batches[-1].lines)
-            octets += _octets(batches[-1])
+            octets += batches[-1].octets
         return batches
 
     def _read(self, batches: list[Lines]) -> tuple[list[Told], int]:
@@ -432,7 +432,3 @@ class Ingest:
             "incomplete": tally.incomplete,
             "failed": tally.failed,
         }
-
-
-def _octets(batch: Lines) -> int:
-    return sum(map(len, batch.lines))

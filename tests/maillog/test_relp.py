@@ -90,6 +90,13 @@ def test_numbers_begin_again_after_the_largest() -> None:
     assert (server.error, server.outgoing()) == (None, answers)
 
 
+def test_numbers_of_ten_digits_are_no_numbers() -> None:
+    server = opened()
+    server._number = 999_999_998
+    messages = server.feed(frame(999_999_999) + frame(1_000_000_000))
+    assert (messages, str(server.error)) == ([LINE], "something else than RELP")
+
+
 def test_answers_are_put_together_piece_by_piece() -> None:
     """Who reads none of them costs no memory."""
     server = opened()

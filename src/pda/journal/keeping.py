@@ -16,6 +16,8 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -28,9 +30,9 @@ from pda.receive import Lines
 log = logging.getLogger(__name__)
 
 _GROUP = 1024 * 1024
-"""Octets of lines in a record, but for its last batch."""
+"""Octets of lines in a record, but for what was read last."""
 _QUEUED = 16
-"""Batches that may come while a group is made durable."""
+"""Reads that may come while a group is made durable."""
 
 
 class JournalState(msgspec.Struct):
@@ -90,12 +92,17 @@ class Journal:
     # --- what comes -----------------------------------------------------------------------------
 
     async def _keep(self, group: list[Lines]) -> list[Lines]:
-        """The same, each with what is to be done when it is stored."""
-        segment = None if self._unkept else await self._append(group)
+        """The same in fewer pieces, each with what is to be done when it is stored."""
+        joined = _joined(group)
+        segment = None if self._unkept else await self._append(joined)
         if segment is None:
             return [self._unkept_one(lines) for lines in group]
-        segment.waiting += len(group)
-        return [self._kept_one(lines, segment) for lines in group]
+        for lines in group:
+            self.state.kept += len(lines.lines)
+            if lines.stored is not None:
+                lines.stored()
+        segment.waiting += len(joined)
+        return [self._kept_one(lines, segment) for lines in joined]
 
     async def _append(self, group: list[Lines]) -> Segment | None:
         """Where the group is durable; None where the disk refuses it."""
@@ -125,10 +132,7 @@ class Journal:
 
     def _kept_one(self, lines: Lines, segment: Segment) -> Lines:
         count = len(lines.lines)
-        self.state.kept += count
         self.state.waiting += count
-        if lines.stored is not None:
-            lines.stored()
         return replace(lines, kept=True, stored=partial(self._release, segment, count))
 
     def _unkept_one(self, lines: Lines) -> Lines:
@@ -157,11 +161,9 @@ class Journal:
         self._tell(path, contents)
         segment = Segment(path, len(contents.batches) + 1)
         for batch in contents.batches:
-            count = len(batch.lines)
-            self.state.waiting += count
-            stored = partial(self._release, segment, count)
             said = batch.lines, batch.received_at, batch.zone, batch.hostname
-            await send.send(Lines(*said, partial=False, stored=stored, kept=True))
+            lines = Lines(*said, sum(map(len, batch.lines)))
+            await send.send(self._kept_one(lines, segment))
         self._release(segment, 0)
 
     def _tell(self, path: Path, contents: Contents) -> None:
@@ -188,11 +190,20 @@ class Journal:
 
 def _take(channel: trio.MemoryReceiveChannel[Lines], first: Lines) -> list[Lines]:
     """What waits already, up to a group."""
-    group, octets = [first], sum(map(len, first.lines))
-    while octets < _GROUP:
-        try:
+    group, octets = [first], first.octets
+    with suppress(trio.WouldBlock, trio.EndOfChannel):
+        while octets < _GROUP:
             group.append(channel.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel):
-            break
-        octets += sum(map(len, group[-1].lines))
+            octets += group[-1].octets
     return group
+
+
+def _joined(group: list[Lines]) -> list[Lines]:
+    """Those in a row that are to be read alike are one, as if they had come at once."""
+    alike = groupby(group, attrgetter("zone", "hostname"))
+    return [_as_one(list(some)) for _, some in alike]
+
+
+def _as_one(some: list[Lines]) -> Lines:
+    lines = [line for one in some for line in one.lines]
+    return replace(some[0], lines=lines, octets=sum(one.octets for one in some))

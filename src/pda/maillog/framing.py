@@ -15,8 +15,9 @@ sockets nor what a frame says. What rsyslog, syslog-ng and Vector do differs; th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-__all__ = ["DEFAULT_LIMIT", "FrameDecoder", "FramingError", "trim"]
+__all__ = ["DEFAULT_LIMIT", "FrameDecoder", "FramingError", "trim", "trimmed"]
 
 DEFAULT_LIMIT = 65536
 """Octets of one frame; syslog-ng's default, and more than any UDP datagram holds."""
@@ -41,6 +42,11 @@ class FramingError(Exception):
 def trim(frame: bytes) -> bytes:
     """The frame without the trailer that senders leave in counted frames and in datagrams."""
     return frame.rstrip(_TRAILER)
+
+
+def trimmed(frames: Iterable[bytes]) -> list[bytes]:
+    """The frames without such trailers; of those that have nothing else, nothing."""
+    return [line for frame in frames if (line := frame.rstrip(_TRAILER))]
 
 
 class FrameDecoder:

@@ -15,6 +15,7 @@ says, nor when it is durable: that it is told (`stored`).
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 from pda.maillog.framing import DEFAULT_LIMIT
 
@@ -23,6 +24,7 @@ __all__ = ["RelpError", "RelpServer"]
 # TXNR SP COMMAND SP DATALEN, then SP DATA LF, or only LF where there is no data.
 _HEADER = re.compile(rb"([0-9]{1,9}) ([a-zA-Z]{1,32}) ([0-9]{1,9})([ \n])")
 _BEGINNING = re.compile(rb"(?:[0-9]{1,9}(?: (?:[a-zA-Z]{1,32}(?: (?:[0-9]{1,9})?)?)?)?)?")
+_MESSAGE, _ANSWER = b"%d syslog %d %b\n", b"%d rsp 6 200 OK\n"
 _LF = 0x0A
 _WRONG_END = "a RELP frame that does not end where it says"
 _LAST_NUMBER = 999_999_999
@@ -89,8 +91,8 @@ class RelpServer:
         answers = [self._outgoing]
         self._outgoing = b""
         first, count = self._answered, min(self._stored, _ANSWERS)
-        numbers = range(first, first + count)
-        answers += [b"%d rsp 6 200 OK\n" % (number % _LAST_NUMBER + 1) for number in numbers]
+        numbers = [number % _LAST_NUMBER + 1 for number in range(first, first + count)]
+        answers.append(_ANSWER * count % tuple(numbers))
         if count:
             self._answered = _next(first + count - 1)
         self._stored -= count
@@ -107,26 +109,29 @@ class RelpServer:
         return position
 
     def _take_messages(self, buffer: bytes, messages: list[bytes]) -> int:
-        """Takes the messages that the buffer begins with, if they are as librelp sends them.
+        """Takes the messages of a buffer that has nothing else, as librelp sends them; or none.
 
         Three times faster than step by step, which is for whatever else.
         """
-        position = 0
         if not self._open or self._closed_by or self._skip:
-            return position
-        number, limit, append = self._number, self.limit, messages.append
+            return 0
         frames = buffer.split(b"\n")
         frames.pop()
-        for frame in frames:
-            data, after = frame.split(b" ", 3)[-1], number % _LAST_NUMBER + 1
-            begin = b"%d syslog %d " % (after, len(data))
-            if not frame.startswith(begin) or len(data) > limit:
-                break
-            append(data)
-            position += len(frame) + 1
-            number = after
-        self._number = number
-        return position
+        try:
+            found = [frame.split(b" ", 3)[3] for frame in frames]
+        except IndexError:
+            return 0
+        before, last = self._number, self._number + len(found)
+        fields = zip(range(before + 1, last + 1), map(len, found), found, strict=True)
+        # If these are their messages, this is how they were written.
+        written = _MESSAGE * len(found) % tuple(chain.from_iterable(fields))
+        if not buffer.startswith(written) or last > _LAST_NUMBER:
+            return 0
+        if max(map(len, found), default=0) > self.limit:
+            return 0
+        self._number = last
+        messages += found
+        return len(written)
 
     def _step(self, buffer: bytes, position: int, messages: list[bytes]) -> int:
         """Takes one frame, or some of an oversize one; where it ends, `position` for not yet."""

@@ -88,8 +88,9 @@ class Edge:
         now, listener, counters = time.time_ns() // 1000, self.listener, self.counters
         counters.lines += len(lines)
         counters.last_line_at = now
-        batch = Lines(lines, now, listener.zone, listener.hostname, partial, stored)
-        await self._channel.send(batch)
+        octets = sum(map(len, lines))
+        said = lines, now, listener.zone, listener.hostname, octets
+        await self._channel.send(Lines(*said, partial, stored))
 
 
 def bind(listener: Listener) -> socket.socket:

@@ -82,6 +82,8 @@ class Lines:
     """µs since the epoch."""
     zone: str
     hostname: str
+    octets: int
+    """Of all of them."""
     partial: bool = False
     """The only line was cut by the end of its stream: to be taken only if it is complete."""
     stored: Callable[[], None] | None = None

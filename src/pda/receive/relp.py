@@ -11,7 +11,7 @@ from functools import partial
 
 import trio
 
-from pda.maillog.framing import trim
+from pda.maillog.framing import trimmed
 from pda.maillog.relp import RelpServer
 from pda.receive.wire import Wire
 
@@ -57,14 +57,15 @@ class Relp:
             messages = server.feed(octets)
             counters.oversize += server.oversize
             server.oversize = 0
-            if messages:
+            if messages:  # there is nothing to answer before they are stored
                 counters.unacknowledged += len(messages)
-                lines = [line for message in messages if (line := trim(message))]
-                await self._edge.hand_on(lines, stored=partial(self._stored, len(messages)))
+                stored = partial(self._stored, len(messages))
+                await self._edge.hand_on(trimmed(messages), stored=stored)
+            else:
+                self._news.set()
             if server.error is not None:
                 self._wire.refuse(server.error)
                 return
-            self._news.set()
 
     def _stored(self, count: int) -> None:
         self._edge.counters.unacknowledged -= count

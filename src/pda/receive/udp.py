@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from pda.maillog.framing import trim
+from pda.maillog.framing import trimmed
 from pda.receive.edge import NOT_ALLOWED, Edge, bind, readable, wake_at
 from pda.receive.listener import Address, Counters
 
@@ -76,7 +76,7 @@ def _texts(datagrams: list[bytes], edge: Edge) -> list[bytes]:
     counters.octets += sum(map(len, datagrams))
     counters.nul += sum(datagram.count(0) for datagram in datagrams)
     counters.oversize += sum(len(datagram) > limit for datagram in datagrams)
-    return [line for datagram in datagrams if (line := trim(datagram[:limit]))]
+    return trimmed(datagram[:limit] for datagram in datagrams)
 
 
 async def _drain(sock: socket.socket, edge: Edge) -> None:
