@@ -203,6 +203,34 @@ def test_what_is_on_hold_may_be_queued_again(tmp_path: Path) -> None:
     assert told(store) == [(SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}")]
 
 
+@pytest.mark.parametrize("at_a_time", [1, 12])
+def test_queued_again_under_an_id_that_was_used_before(tmp_path: Path, at_a_time: int) -> None:
+    """What was derived stays with the life that it is about, whenever that is told apart again."""
+    used, again = "0C1A24F5C6", "3B9ACA4F5C6"
+    deferred = bounced("a@x.example").replace("bounced", "deferred").replace("5.1.1", "4.2.0")
+    delivered = sent("a@x.example", "mx.x[192.0.2.1]:25", "250 Ok").replace("=1", "=7201")
+    lines = [
+        *entry(again, [deferred])[:-1],
+        *entry(used, [bounced("b@x.example")], message_id="<98494.6.1@bank>", hour=11),
+        *(
+            line(f"{used}: {text}", program=program, at="2026-03-10T12:00:00.000000+00:00")
+            for text, program in [
+                (f"uid=89 from=<news@example.com> orig_id={again}", "pickup"),
+                (f"message-id={MESSAGE_ID}", "cleanup"),
+                (delivered, "smtp"),
+                ("removed", "qmgr"),
+            ]
+        ),
+    ]
+    store = Store(tmp_path, limit=2)
+    for begin in range(0, len(lines), at_a_time):
+        store.add(lines[begin : begin + at_a_time])
+    assert told(store) == [
+        (used, "a@x.example", "delivered", "shop", f"mx1/{again}"),
+        (used, "b@x.example", "hard-bounce", "bank", ""),
+    ]
+
+
 def test_two_entries_that_name_each_other_lead_nowhere(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add(entry(FIRST, [sent("a@x.example", FILTER, f"250 Ok: queued as {SECOND}")]))

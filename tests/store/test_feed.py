@@ -15,7 +15,8 @@ from pda.maillog.events import State
 from pda.store import feed
 from pda.store.database import Connection, Cursor, Value
 from tests.maillog.test_chain import THROUGH_A_FILTER
-from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
+from tests.maillog.test_correlate import LONG_LIFE
+from tests.maillog.test_lives import THREE_LIVES
 from tests.store.test_rejudge import OTHERS, failing, step
 from tests.support import Store, attempt, line, message
 

@@ -21,7 +21,8 @@ from pda.maillog.rejudge import rejudge_told
 from pda.store import verdicts
 from pda.store.driver import dbapi2
 from pda.work import Work
-from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
+from tests.maillog.test_correlate import LONG_LIFE
+from tests.maillog.test_lives import THREE_LIVES
 from tests.support import NOW, RULES, Store, attempt, message
 
 OTHERS = bounce.load(b"""<bounces>

@@ -30,7 +30,8 @@ from tests.maillog.test_chain import (
     sent,
 )
 from tests.maillog.test_chain import told as told_of
-from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
+from tests.maillog.test_correlate import LONG_LIFE
+from tests.maillog.test_lives import THREE_LIVES
 from tests.store.test_address_blocks import found as found_by_address
 from tests.store.test_counting import counted, recounted
 from tests.support import Store, attempt, events, message

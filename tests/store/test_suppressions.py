@@ -21,7 +21,8 @@ from pda.store.suppressions import (
 )
 from pda.times import moment
 from tests.maillog.test_chain import THROUGH_A_FILTER
-from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
+from tests.maillog.test_correlate import LONG_LIFE
+from tests.maillog.test_lives import THREE_LIVES
 from tests.store.test_rejudge import OTHERS, failing, step
 from tests.support import NOW, Store, attempt, message
 

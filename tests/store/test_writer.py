@@ -15,7 +15,8 @@ from pda.store import queries
 from pda.store.batch import Batch
 from pda.store.driver import dbapi2
 from pda.store.queries import Filter
-from tests.maillog.test_correlate import LONG_LIFE, THREE_LIVES
+from tests.maillog.test_correlate import LONG_LIFE
+from tests.maillog.test_lives import THREE_LIVES
 from tests.support import Store, attempt, events, message
 
 LINES = [*LONG_LIFE, *THREE_LIVES]

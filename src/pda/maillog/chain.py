@@ -10,6 +10,9 @@ was handed on, and was taken over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
+
+import msgspec
 
 from pda.maillog.events import (
     Attempt,
@@ -56,7 +59,7 @@ def was_handed_over(parent: Life, child: Life) -> bool:
     On the same host that reply must come from inside: a stranger may hand in a copy, and name it.
     A filter elsewhere says by XFORWARD what it continues, see `was_continued`.
     """
-    written, apart = _message_id_at(child), _clocks(parent, child)
+    written, apart = _named(child).at, _clocks(parent, child)
     return any(
         began(attempt) - apart <= written <= attempt.at + apart
         and (parent.host != child.host or is_internal(attempt.delivery.relay))
@@ -71,21 +74,22 @@ def was_continued(parent: Life, child: Life) -> bool:
     Only pickup names an entry, and smtpd for those who may say so
     (smtpd_authorized_xforward_hosts).
     """
-    return _message_id_at(parent) <= _message_id_at(child) + _clocks(parent, child)
+    return _named(parent).at <= _named(child).at + _clocks(parent, child)
 
 
-def _message_id_at(life: Life) -> int:
-    """When cleanup met the Message-ID, which each of these has: first of all that is later known.
+def _named(life: Life) -> Fact:
+    """That cleanup met the Message-ID, which each of these has: first of all that is later known.
 
     What else tells of the beginning may come to be known after it.
     """
     assert life.summary is not None
     raw = life.summary.message_id
-    return min(
-        fact.at
+    named = (
+        fact
         for fact in life.facts.values()
         if isinstance(fact.record, MessageId) and fact.record.message_id_raw == raw
     )
+    return min(named, key=attrgetter("at"))
 
 
 def _clocks(one: Life, other: Life) -> int:
@@ -111,8 +115,13 @@ def link(parent: Life, child: Life, *, requeued: bool) -> tuple[bool, bool]:
         client_id=parent.summary.client_id,
         msg_id=parent.summary.msg_id,
     )
-    at = child.summary.born
-    return _note(parent, Fact(at, 0, "", handed_on)), _note(child, Fact(at, 0, "", taken_over))
+    named = _named(child)
+    return _note(parent, _like(named, handed_on)), _note(child, _like(named, taken_over))
+
+
+def _like(fact: Fact, record: HandedOn | TakenOver) -> Fact:
+    """A derived fact with a stamp that tells to which life of a queue id it belongs."""
+    return msgspec.structs.replace(fact, syslog_name="", record=record)
 
 
 def _is_circle(parent: Life, child: Life) -> bool:

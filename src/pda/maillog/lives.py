@@ -25,7 +25,7 @@ from pda.maillog.events import (
     QueueActive,
     Removed,
 )
-from pda.maillog.outcome import arrived
+from pda.maillog.outcome import arrived, began
 
 _SECOND = 1_000_000
 # A stamp of whole seconds and a delay of two digits tell an arrival to within 2 s.
@@ -39,8 +39,8 @@ class Start(NamedTuple):
     """Where a life begins."""
 
     at: int
-    requeued: bool = False
-    """By `postsuper -r`: delays go on counting from the arrival under the id before."""
+    opened: bool = False
+    """By `client=` or pickup's line, until which the message may have been arriving for long."""
 
 
 def life_starts(everything: Iterable[Fact | Attempt]) -> list[Start]:
@@ -51,10 +51,9 @@ def life_starts(everything: Iterable[Fact | Attempt]) -> list[Start]:
     for longer than a message may take to come in.
     """
     facts = sorted((s for s in everything if isinstance(s, Fact)), key=lambda fact: fact.at)
-    points = [fact.at for fact in facts if isinstance(fact.record, Connected | Pickup)]
-    requeued = [f.at for f in facts if isinstance(f.record, Pickup) and f.record.orig_id]
-    points += [_began(said, requeued) for said in everything if isinstance(said, Attempt)]
-    starts = _clusters(points)
+    opened = [fact.at for fact in facts if isinstance(fact.record, Connected | Pickup)]
+    points = [_began(said, opened) for said in everything if isinstance(said, Attempt)]
+    starts = _clusters(opened + points)
     removed = [fact.at for fact in facts if isinstance(fact.record, Removed)]
     for fact in facts:
         if not isinstance(fact.record, MessageId | QueueActive | HeaderInfo):
@@ -62,8 +61,8 @@ def life_starts(everything: Iterable[Fact | Attempt]) -> list[Start]:
         last = max((s for s in starts if s <= fact.at + _SLACK), default=None)
         if last is None or _is_over(last, fact, removed):
             starts = sorted([*starts, fact.at])
-    again = {max(start for start in starts if start <= at) for at in requeued}
-    return [Start(at, at in again) for at in starts or [facts[0].at]]
+    openings = {max(start for start in starts if start <= at) for at in opened}
+    return [Start(at, at in openings) for at in starts or [facts[0].at]]
 
 
 def _is_over(start: int, fact: Fact, removed: list[int]) -> bool:
@@ -75,10 +74,15 @@ def _is_over(start: int, fact: Fact, removed: list[int]) -> bool:
     return too_late or any(start < end < fact.at - _SLACK for end in removed)
 
 
-def _began(attempt: Attempt, requeued: list[int]) -> int:
-    """When the life began that this was an attempt of: at its arrival, or requeued since then."""
+def _began(attempt: Attempt, opened: list[int]) -> int:
+    """When the life began that this was an attempt of: when its queue file was opened.
+
+    Delays count from MAIL FROM, from sendmail(1), or from what came in before it was requeued; the
+    file is opened when the first recipient is accepted, or by pickup.
+    """
     at = arrived(attempt)
-    return max((r for r in requeued if at < r <= attempt.at + _SLACK), default=at)
+    latest = began(attempt) if attempt.delivery.delays else attempt.at
+    return max((o for o in opened if at < o <= latest + _SLACK), default=at)
 
 
 def _clusters(points: list[int]) -> list[int]:
@@ -90,7 +94,7 @@ def life_of(said: Fact | Attempt, starts: list[Start]) -> int:
     """The index of the life that holds this line's own time."""
     at = said.at
     if isinstance(said, Attempt):
-        at = _began(said, [start.at for start in starts if start.requeued])
+        at = _began(said, [start.at for start in starts if start.opened])
     return max((n for n, start in enumerate(starts) if start.at <= at + _SLACK), default=0)
 
 

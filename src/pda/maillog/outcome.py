@@ -89,7 +89,7 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
         sender=clues.sender,
         size=actives[-1].size if actives else 0,
         nrcpt=actives[-1].nrcpt if actives else 0,
-        expired_at=seen[Expired][0].at if Expired in seen else 0,
+        expired_at=seen[Expired][-1].at if Expired in seen else 0,
         removed_at=seen[Removed][-1].at if Removed in seen else 0,
         origin=taken_over[0].origin if taken_over else "",
         deleted=not _DELETERS.isdisjoint([record.agent for record in _said(seen, Removed)]),
