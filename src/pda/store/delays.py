@@ -17,6 +17,8 @@ _TEXT: Final = str.maketrans({"a": ".", "b": "/", "f": ""})
 _MICRO: Final = 1_000_000
 SECONDS: Final = "a.delay / 1e6"
 """The total, of an attempt `a`."""
+MICROSECONDS: Final = "CAST(a.delay AS INTEGER)"
+"""The same as it stands there."""
 PACK: Final = """
 UPDATE attempt SET delay = round(delay * 1e6), delays = unhex(
     replace(replace(delays, '.', 'A'), '/', 'B') || iif(length(delays) % 2, 'F', ''))

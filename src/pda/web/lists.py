@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+import trio
 from msgspec import Meta
 from quart import Response, request
 
@@ -165,9 +166,10 @@ class _Place(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Some rows of an export, encoded."""
+    """Some rows of an export."""
 
-    octets: bytes
+    columns: Columns
+    first: bool
     next: _Place | None
 
 
@@ -222,7 +224,7 @@ class Lists:
             body = await self._asker.ask(reading.page)
             return Response(body, content_type=JSON, headers=_VARY)
         texts = Texts()
-        first = await self._asker.ask_much(reading.part, form, _Place(query.after, 0), texts)
+        first = await self._asker.ask_much(reading.part, _Place(query.after, 0), texts)
         exported = Response(
             self._export(reading, form, first, texts), content_type=MEDIA[form], headers=_VARY
         )
@@ -235,16 +237,30 @@ class Lists:
         self, reading: _Reading, form: Form, first: _Part, texts: Texts
     ) -> AsyncIterator[bytes]:
         """One part after the other: in between no connection is held, however slow the reader."""
-        part = first
-        yield part.octets
-        while part.next is not None:
-            part = await self._asker.ask_much(reading.part, form, part.next, texts)
-            yield part.octets
+        part: _Part | None = first
+        while part is not None:
+            octets, part = await self._written(reading, form, part, texts)
+            yield octets
+
+    async def _written(
+        self, reading: _Reading, form: Form, part: _Part, texts: Texts
+    ) -> tuple[bytes, _Part | None]:
+        """A part as it is sent, and the one behind it: SQLite reads that on another processor."""
+        following: list[_Part] = []
+
+        async def read(place: _Place) -> None:
+            following.append(await self._asker.ask_much(reading.part, place, texts))
+
+        async with trio.open_nursery() as nursery:
+            if part.next is not None:
+                nursery.start_soon(read, part.next)
+            octets = await trio.to_thread.run_sync(reading.octets, form, part)
+        return octets, following[0] if following else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What is asked, in threads."""
+    """What is asked and answered, in threads."""
 
     listing: _Listing
     members: Members
@@ -263,14 +279,16 @@ class _Reading:
         }
         return msgspec.json.encode(answer)
 
-    def part(self, connection: Connection, form: Form, place: _Place, texts: Texts) -> _Part:
-        """A part of an export, with texts of those before; the first one begins with the head."""
+    def part(self, connection: Connection, place: _Place, texts: Texts) -> _Part:
+        """A part of an export, with texts of those before."""
         page = self.columns(connection, place.after, _most(self.query, place.rows), texts)
-        found = self.listing.publish(page.columns)
-        octets = self.members.lines(form, found, head=not place.rows)
         rows = place.rows + page.rows
         more = _Place(page.next, rows) if page.next and _most(self.query, rows) else None
-        return _Part(octets, more)
+        return _Part(page.columns, not place.rows, more)
+
+    def octets(self, form: Form, part: _Part) -> bytes:
+        """A part as it is sent; the first one begins with the head."""
+        return self.members.lines(form, self.listing.publish(part.columns), head=part.first)
 
     def columns(
         self, connection: Connection, after: str, most: int, texts: Texts | None = None

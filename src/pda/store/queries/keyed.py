@@ -41,11 +41,12 @@ FROM manner m LEFT JOIN verdict v ON v.id = m.verdict_id WHERE m.id
 _MOST: Final = 10_000
 """Texts of a table that are kept."""
 OF_ENTRY: Final = {"h.name": Key("e.host_id", "host", 1), "c.name": Key("e.client_id", "client", 1)}
+REPLY_OR_KEY: Final = "coalesce(a.reply, a.reason_id, '')"
 OF_ATTEMPT: Final = {
     **OF_ENTRY,
     "r.name": Key("a.relay_id", "relay", 1),
     "r.provider": Key("a.relay_id", "relay", 2),
-    "coalesce(a.reply, t.name, '')": Key("coalesce(a.reply, a.reason_id, '')", "reason", 1),
+    "coalesce(a.reply, t.name, '')": Key(REPLY_OR_KEY, "reason", 1),
     "m.dsn": Key("a.manner_id", "manner", 1),
     "m.status": Key("a.manner_id", "manner", 2),
     "v.bounce_type": Key("a.manner_id", "manner", 3),

@@ -11,12 +11,13 @@ from __future__ import annotations
 import binascii
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from pda.store.database import Connection, Row, Value, snapshot
+from pda.store.database import Connection, Value, snapshot
 from pda.store.queries.filters import Condition, Filter, conditions, where
+from pda.store.queries.gathered import gathered
 from pda.store.queries.keyed import Columns, Texts
 from pda.store.queries.rows import (
     ATTEMPTS,
@@ -82,7 +83,7 @@ class ColumnsPage(msgspec.Struct, frozen=True):
     complete: bool
 
 
-_Found: TypeAlias = tuple[list[Row], str | None, bool]
+_Found: TypeAlias = tuple[Columns, str | None, bool]
 _Number: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Keys: TypeAlias = list[_Number | str]
 _Place: TypeAlias = tuple[_Number, _Keys]
@@ -133,7 +134,7 @@ def columns_page(
     with snapshot(connection):
         found, following, complete = reading.read(part.after, part.limit, bounds)
         columns = listing.values_keyed(connection, texts or Texts(), found)
-    return ColumnsPage(columns, len(found), following, complete)
+    return ColumnsPage(columns, _length(found), following, complete)
 
 
 class _Reading(Generic[AnyRow]):
@@ -157,10 +158,10 @@ class _Reading(Generic[AnyRow]):
         return Page(self._listing.of_columns(columns), following, complete)
 
     def read(self, after: str, limit: int, bounds: Bounds) -> _Found:
-        """The keyed rows behind a cursor, where they go on, and whether all was looked at."""
+        """Rows behind a cursor with keys of texts, where they go on, whether all was looked at."""
         until = time.monotonic() + bounds.seconds
         place: _Place | None = _place(after, self._listing.types)
-        found: list[Row] = []
+        found: Columns = []
         windows = _Windows(spans(self._connection, self._listing.kind, self._wanted), self._down)
         width = self._sources[0].width if self._sources else _FIRST
         left, looked = bounds.entries, False
@@ -173,22 +174,26 @@ class _Reading(Generic[AnyRow]):
             if looked and (width <= 0 or time.monotonic() >= until):
                 return found, _cursor(place) if place else None, False
             begun, looked = time.monotonic(), True
-            found += self._rows(window, place, limit + 1 - len(found))
-            if len(found) > limit:
-                return found[:limit], _cursor(self._place_of(found[limit - 1])), True
+            found = _joined(found, self._rows(window, place, limit + 1 - _length(found)))
+            if _length(found) > limit:
+                found = [column[:limit] for column in found]
+                return found, _cursor(self._place_of_last(found)), True
             low, high = window
             place = (low if self._down else high), []
             left -= high - low + 1
             took = max(time.monotonic() - begun, 1e-4)
             width = max(1, int(width * min(_MOST_GROWTH, _AIM_S / took)))
 
-    def _rows(self, window: tuple[int, int], place: _Place | None, limit: int) -> list[Row]:
+    def _rows(self, window: tuple[int, int], place: _Place | None, limit: int) -> Columns:
         turn = " DESC" if self._down else ""
         order = ", ".join(f"{key}{turn}" for key in self._listing.place)
         condition, values = self._where(window, place)
-        return self._connection.execute(
-            f"{self._listing.select_keyed(condition)} ORDER BY {order} LIMIT ?", [*values, limit]
-        ).fetchall()
+        return gathered(
+            self._connection,
+            f"{self._listing.select_keyed(condition)} ORDER BY {order} LIMIT ?",
+            [*values, limit],
+            self._listing.octets_keyed,
+        )
 
     def _where(self, window: tuple[int, int], place: _Place | None) -> Condition:
         """The filter's conditions, between two entries and behind a place."""
@@ -199,9 +204,20 @@ class _Reading(Generic[AnyRow]):
             found.append((f"({keys}) {'<' if self._down else '>'} ({marks})", behind))
         return where(found)
 
-    def _place_of(self, row: Row) -> _Place:
-        number, *keys = row[: len(self._listing.place)]
-        return cast(_Place, (number, keys))
+    def _place_of_last(self, found: Columns) -> _Place:
+        number, *keys = [column[-1] for column in found[: len(self._listing.place)]]
+        return number, keys
+
+
+def _length(columns: Columns) -> int:
+    return len(columns[0]) if columns else 0
+
+
+def _joined(some: Columns, more: Columns) -> Columns:
+    """The columns of some rows and of more behind them; none where there is no row."""
+    if not _length(more):
+        return some
+    return [[*one, *other] for one, other in zip(some, more, strict=True)] if some else more
 
 
 class _Windows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -16,7 +16,16 @@ from pda.maillog.events import State
 from pda.store import delays, replies
 from pda.store.database import Connection, Row, Value
 from pda.store.queries.filters import Kind
-from pda.store.queries.keyed import OF_ATTEMPT, OF_ENTRY, OF_OUTCOME, Columns, Key, Texts, needed
+from pda.store.queries.keyed import (
+    OF_ATTEMPT,
+    OF_ENTRY,
+    OF_OUTCOME,
+    REPLY_OR_KEY,
+    Columns,
+    Key,
+    Texts,
+    needed,
+)
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
@@ -118,8 +127,10 @@ class Listing(Generic[AnyRow]):
     """Of the keys."""
     row: Callable[..., AnyRow]
     """Its fields stand in the order of the columns."""
-    turned: Sequence[tuple[int, Callable[[Value], object]]] = ()
+    turned: Sequence[tuple[int, Callable[[Any], object]]] = ()
     """Columns whose values are other ones in SQL, and what makes ours of them."""
+    octets: frozenset[str] = frozenset()
+    """Columns, or keys of texts in their place, that may be octets."""
 
     def values(self, rows: Sequence[Row], skipped: int = 0) -> Columns:
         """The values of each field, of rows with some columns before theirs.
@@ -128,9 +139,8 @@ class Listing(Generic[AnyRow]):
         """
         return self._turned(_columns(rows, skipped))
 
-    def values_keyed(self, connection: Connection, texts: Texts, rows: Sequence[Row]) -> Columns:
-        """The same of rows that have keys of texts."""
-        found = _columns(rows)
+    def values_keyed(self, connection: Connection, texts: Texts, found: Columns) -> Columns:
+        """The same of columns with keys of texts."""
         if not found:
             return found
         columns = self._keyed
@@ -170,6 +180,11 @@ class Listing(Generic[AnyRow]):
         joins = " ".join(self.joins.values())
         return f"SELECT {more}{', '.join(self.columns)} FROM entry e {self.tables} {joins}"
 
+    @property
+    def octets_keyed(self) -> list[bool]:
+        """Of each column with keys, whether it may have octets."""
+        return [one in self.octets for one in self._keyed]
+
     def select_keyed(self, conditions: str) -> str:
         """The same with keys of texts, a place in front, and these conditions."""
         joins = needed(self.joins, conditions)
@@ -202,7 +217,7 @@ _ATTEMPT_COLUMNS: Final = (
     "a.recipient",
     "a.orig_to",
     "r.name",
-    delays.SECONDS,
+    delays.MICROSECONDS,
     "m.dsn",
     "m.status",
     "coalesce(a.reply, t.name, '')",
@@ -292,7 +307,8 @@ ATTEMPTS: Listing[AttemptRow] = Listing(
     ("a.at", "a.digest", "a.copy"),
     (int, int, int),
     AttemptRow,
-    ((13, replies.text_of), (17, bool), (20, delays.text_of)),
+    ((10, delays.seconds), (13, replies.text_of), (17, bool), (20, delays.text_of)),
+    frozenset([REPLY_OR_KEY, "a.delays"]),
 )
 OUTCOMES: Listing[OutcomeRow] = Listing(
     "outcome",
