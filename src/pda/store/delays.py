@@ -14,6 +14,8 @@ _OTHERS: Final = "ABCDEFabcdef \t\n\r\v\f"
 """What `fromhex` would take, and is in no such text."""
 _DIGITS: Final = str.maketrans({".": "a", "/": "b", **dict.fromkeys(_OTHERS, "x")})
 _TEXT: Final = str.maketrans({"a": ".", "b": "/", "f": ""})
+_OCTETS: Final = bytes, bytearray
+"""Made once: many rows are asked about."""
 _MICRO: Final = 1_000_000
 SECONDS: Final = "a.delay / 1e6"
 """The total, of an attempt `a`."""
@@ -37,7 +39,7 @@ def packed(delays: str) -> bytearray | str:
 
 def text_of(delays: Value) -> str:
     """The text that a row says."""
-    if isinstance(delays, bytes | bytearray):
+    if isinstance(delays, _OCTETS):
         return delays.hex().translate(_TEXT)
     return str(delays or "")
 

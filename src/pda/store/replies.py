@@ -12,6 +12,8 @@ from typing import Final
 from pda.store.database import Value
 from pda.store.packing import Packing
 
+_OCTETS: Final = bytes, bytearray
+"""Made once: many rows are asked about."""
 _DICTIONARY: Final = "replies-1"
 
 
@@ -33,7 +35,7 @@ _of_thread: Final = local()
 
 def text_of(reply: Value) -> str:
     """The text that a row says."""
-    if isinstance(reply, bytes | bytearray):
+    if isinstance(reply, _OCTETS):
         return _packing().unpack(bytes(reply)).decode("utf-8", "surrogatepass")
     return str(reply or "")
 

@@ -80,7 +80,7 @@ class Members:
         chosen = [columns[place] for place in self._places] if columns else [()]
         for begin in range(0, len(chosen[0]), _LOOKED_AT):
             lines += _csv([column(values[begin : begin + _LOOKED_AT]) for values in chosen])
-        return "".join([f"{line}\r\n" for line in lines]).encode()
+        return "\r\n".join([*lines, ""]).encode()
 
 
 def _csv(columns: Sequence[Sequence[str]]) -> Iterator[str]:
