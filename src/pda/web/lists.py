@@ -273,7 +273,7 @@ class _Reading:
         most = min(self.query.limit or _USUAL, _MOST)
         page = self.columns(connection, self.query.after, most)
         answer = {
-            self.listing.name: self.members.objects(self.listing.publish(page.columns)),
+            self.listing.name: self.members.objects(self.published(page.columns)),
             "next": page.next,
             "complete": page.complete,
         }
@@ -288,7 +288,11 @@ class _Reading:
 
     def octets(self, form: Form, part: _Part) -> bytes:
         """A part as it is sent; the first one begins with the head."""
-        return self.members.lines(form, self.listing.publish(part.columns), head=part.first)
+        return self.members.lines(form, self.published(part.columns), head=part.first)
+
+    def published(self, columns: Columns) -> Columns:
+        """Columns of the store as the API shows them."""
+        return self.listing.publish(self.listing.stored.turn(columns))
 
     def columns(
         self, connection: Connection, after: str, most: int, texts: Texts | None = None

@@ -75,9 +75,10 @@ class Page(msgspec.Struct, Generic[_T], frozen=True):
 
 
 class ColumnsPage(msgspec.Struct, frozen=True):
-    """The same, with the values of each field."""
+    """The same, with the columns of each field."""
 
     columns: Columns
+    """As they stand in the database; `Listing.turn` makes values of them, in any thread."""
     rows: int
     next: str | None
     complete: bool
@@ -126,14 +127,14 @@ def columns_page(
     *,
     texts: Texts | None = None,
 ) -> ColumnsPage:
-    """The values of rows behind a cursor, field by field; raises `CursorError`.
+    """The columns of rows behind a cursor, field by field; raises `CursorError`.
 
     For whoever makes something else of many rows; `texts` were looked up for the parts before.
     """
     reading = _Reading(connection, listing, wanted, part.newest_first)
     with snapshot(connection):
         found, following, complete = reading.read(part.after, part.limit, bounds)
-        columns = listing.values_keyed(connection, texts or Texts(), found)
+        columns = listing.with_texts(connection, texts or Texts(), found)
     return ColumnsPage(columns, _length(found), following, complete)
 
 
@@ -154,8 +155,8 @@ class _Reading(Generic[AnyRow]):
         """The rows behind a cursor."""
         with snapshot(self._connection):
             found, following, complete = self.read(after, limit, bounds)
-            columns = self._listing.values_keyed(self._connection, Texts(), found)
-        return Page(self._listing.of_columns(columns), following, complete)
+            columns = self._listing.with_texts(self._connection, Texts(), found)
+        return Page(self._listing.of_columns(self._listing.turn(columns)), following, complete)
 
     def read(self, after: str, limit: int, bounds: Bounds) -> _Found:
         """Rows behind a cursor with keys of texts, where they go on, whether all was looked at."""
@@ -163,7 +164,7 @@ class _Reading(Generic[AnyRow]):
         place: _Place | None = _place(after, self._listing.types)
         found: Columns = []
         windows = _Windows(spans(self._connection, self._listing.kind, self._wanted), self._down)
-        width = self._sources[0].width if self._sources else _FIRST
+        width = self._sources[0].width if self._sources else max(_FIRST, limit)
         left, looked = bounds.entries, False
         while True:
             if not self._sources:

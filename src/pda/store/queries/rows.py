@@ -137,10 +137,10 @@ class Listing(Generic[AnyRow]):
 
         Column by column: no function is called for each of many rows.
         """
-        return self._turned(_columns(rows, skipped))
+        return self.turn(_columns(rows, skipped))
 
-    def values_keyed(self, connection: Connection, texts: Texts, found: Columns) -> Columns:
-        """The same of columns with keys of texts."""
+    def with_texts(self, connection: Connection, texts: Texts, found: Columns) -> Columns:
+        """Of columns with keys of texts those of each field; some are yet to `turn`."""
         if not found:
             return found
         columns = self._keyed
@@ -149,12 +149,14 @@ class Listing(Generic[AnyRow]):
             for one in self.columns
             for key in [self.texts.get(one)]
         ]
-        return self._turned(texts.put(connection, wanted, found))
+        return texts.put(connection, wanted, found)
 
-    def _turned(self, found: Columns) -> Columns:
+    def turn(self, found: Sequence[Sequence[Any]]) -> Columns:
+        """The values of each field, of those that stand in the database: some become others."""
+        turned = [*found]
         for place, turn in self.turned if found else ():
-            found[place] = list(map(turn, found[place]))
-        return found
+            turned[place] = list(map(turn, found[place]))
+        return turned
 
     @property
     def place(self) -> tuple[str, ...]:
