@@ -56,7 +56,7 @@ _Outcomes: TypeAlias = list[tuple[str, Outcome]]
 class Correlator:
     """Remembers up to `limit` queue entries, the last used ones.
 
-    For each batch of events: `missing`, `add`, `wanted`, `join`, in this order.
+    For each batch of events: `missing`, `add`, `wanted`, `beyond`, `join`, in this order.
     """
 
     def __init__(self, clients: ClientRules, limit: int = 100_000) -> None:
@@ -105,6 +105,7 @@ class Correlator:
             lives = self._entries.take(key)
             if lives is None:
                 lives = self.revived(stored[key]) if key in stored else []
+                self._links.expect(lives)
             known = _size(lives)
             lives, changed = self._absorb(one, lives)
             self._entries.put(key, lives)
@@ -116,13 +117,16 @@ class Correlator:
         """Entries that may be the same message as one just changed, and are not remembered."""
         return self._links.wanted(self._touched)
 
+    def beyond(self, stored: Mapping[EntryKey, list[Life]]) -> set[EntryKey]:
+        """What has to be loaded with these: it goes on with their messages."""
+        return self._links.beyond([life for lives in stored.values() for life in lives])
+
     def join(self, stored: Mapping[EntryKey, list[Life]]) -> list[Change]:
         """What it changes that entries are one message, given what is stored of `wanted`."""
         for key, lives in stored.items():
             if key not in self._entries:
                 self._entries.put(key, self.revived(lives))
-                for life in lives:
-                    self._links.expect(life)
+            self._links.expect(self._entries.get(key))
         affected = self._links.find(self._touched)
         affected += self._links.inherit([touched.life for touched in self._touched])
         changes = []
@@ -177,7 +181,7 @@ class Correlator:
         """The first that is said of a queue entry."""
         life = begun(told, self._clients)
         attempts = list(life.attempts.values())
-        self._touched.append(Touched(life, attempts, named=True))
+        self._touched.append(Touched(life, attempts, None))
         change = Change(
             life=life,
             summary=True,
@@ -206,7 +210,7 @@ class Correlator:
             return []
         added = len(life.attempts) - had
         change = self._change(life, facts, list(attempts.values()), gone, added)
-        self._touched.append(Touched(life, change.attempts, named=change.named))
+        self._touched.append(Touched(life, change.attempts, change.before))
         return [change]
 
     def _change(

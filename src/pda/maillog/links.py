@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from pda.maillog import chain
-from pda.maillog.events import Attempt, EntryKey, Life, Wanted, Whole
+from pda.maillog.events import Attempt, EntryKey, Life, Summary, Wanted, Whole
 from pda.maillog.memory import Memory
 
 _MOST_HOSTS = 50
@@ -20,16 +20,20 @@ _MOST_NAMED = 10_000
 class Touched:
     """A life that was just changed."""
 
-    __slots__ = ("life", "named", "names", "summary")
+    __slots__ = ("life", "names", "summary", "tied")
 
-    def __init__(self, life: Life, attempts: Iterable[Attempt], *, named: bool) -> None:
+    def __init__(self, life: Life, attempts: Iterable[Attempt], before: Summary | None) -> None:
         assert life.summary is not None
         self.life = life
         self.summary = life.summary
-        self.named = named
-        """Whether its Message-ID has just become known."""
-        self.names = chain.named_by(life.attempts.values() if named else attempts)
+        self.tied = before is None or _ties(before) != _ties(life.summary)
+        """Whether what links it with others, besides replies, has just become known."""
+        self.names = chain.named_by(life.attempts.values() if self.tied else attempts)
         """Queue ids that replies give the message, and whether surely one of our own hosts'."""
+
+
+def _ties(summary: Summary) -> tuple[object, ...]:
+    return summary.message_id, summary.shares_message, summary.origins
 
 
 class Links:
@@ -46,51 +50,66 @@ class Links:
     def wanted(self, touched: Sequence[Touched]) -> Wanted:
         """What the store may know of the messages of these lives."""
         keys: set[EntryKey] = set()
-        message_ids = set()
+        names, message_ids = set(), set()
         for one in touched:
             life, summary = one.life, one.summary
-            self._hosts.setdefault(life.host)
             keys |= self._claimants(one) | self._stored(one)
-            for queue_id, internal in one.names:
-                _note(self._expected, queue_id, (life.host, life.queue_id))
-                if internal:
-                    keys.add((life.host, queue_id))
-            for queue_id, _ in summary.origins:
-                _note(self._claimed, queue_id, (life.host, life.queue_id))
-            if one.named and summary.shares_message and life.queue_id not in self._expected:
-                message_ids.add(summary.message_id)
-                keys |= {(life.host, queue_id) for queue_id, _ in summary.origins}
+            names |= {queue_id for queue_id, internal in one.names if internal}
+            self._note_names(life, one.names)
+            if one.tied:
+                names |= {queue_id for queue_id, _ in summary.origins}
+                if summary.shares_message and life.queue_id not in self._expected:
+                    message_ids.add(summary.message_id)
         self._bound()
-        return Wanted({key for key in keys if key not in self._entries}, message_ids)
+        lives = [one.life for one in touched]
+        keys |= self.beyond(lives + [life for key in keys for life in self._entries.get(key)])
+        return Wanted(
+            {key for key in keys if key not in self._entries},
+            {name for name in names if not any(self._anywhere(name))},
+            message_ids - {""},
+        )
+
+    def beyond(self, lives: Iterable[Life]) -> set[EntryKey]:
+        """The entries that go on with their messages, next or later, and are not remembered."""
+        found: set[EntryKey] = set()
+        rest = list(lives)
+        while rest:
+            for key, _ in chain.children(rest.pop()):
+                if key not in found:
+                    found.add(key)
+                    rest += self._entries.get(key)
+        return {key for key in found if key not in self._entries}
 
     def asked_of(self, wholes: Sequence[Whole]) -> Wanted:
         """What the store may know of these entries, or of others with their messages."""
         keys = {one.key for one in wholes}
-        keys |= {(one.host, name) for one in wholes for name, internal in one.names if internal}
+        names = {name for one in wholes for name, internal in one.names if internal}
         message_ids = {one.message_id for one in wholes if one.queue_id not in self._expected}
-        return Wanted({key for key in keys if not self._entries.knows(key)}, message_ids - {""})
+        return Wanted(
+            {key for key in keys if not self._entries.knows(key)}, names, message_ids - {""}
+        )
 
     def known(self, wholes: Sequence[Whole], stored: Wanted) -> set[int]:
         """Which of these, by their place, are not new or may be linked with something.
 
         `stored` is what there is of what they were `asked_of`.
         """
-        here = {one.queue_id for one in wholes}
+        here = {one.queue_id for one in wholes} | {queue_id for _, queue_id in stored.keys}
         hosts = {*self._hosts, *[one.host for one in wholes]}
-
-        def is_there(key: EntryKey) -> bool:
-            return self._entries.knows(key) or key in stored.keys
 
         def is_linked(one: Whole) -> bool:
             queue_id = one.queue_id
             if queue_id in self._expected or queue_id in self._claimed:
                 return True
             for name, _ in one.names:
-                if name in here or any(is_there((host, name)) for host in hosts):
+                if name in here or any(self._entries.knows((host, name)) for host in hosts):
                     return True
             return one.message_id in stored.message_ids
 
-        return {n for n, one in enumerate(wholes) if is_there(one.key) or is_linked(one)}
+        def is_known(one: Whole) -> bool:
+            return self._entries.knows(one.key) or one.key in stored.keys
+
+        return {n for n, one in enumerate(wholes) if is_known(one) or is_linked(one)}
 
     def note(self, wholes: Iterable[Whole]) -> None:
         """Notes which entries these new ones name."""
@@ -100,10 +119,15 @@ class Links:
                 _note(self._expected, queue_id, one.key)
         self._bound()
 
-    def expect(self, life: Life) -> None:
-        """Notes which entries one out of the store names."""
+    def expect(self, lives: Iterable[Life]) -> None:
+        """Notes which entries these, that are stored, name."""
+        for life in lives:
+            self._note_names(life, chain.named_by(life.attempts.values()))
+
+    def _note_names(self, life: Life, names: Iterable[tuple[str, bool]]) -> None:
         key = life.host, life.queue_id
-        for queue_id, _ in chain.named_by(life.attempts.values()):
+        self._hosts.setdefault(life.host)
+        for queue_id, _ in names:
             _note(self._expected, queue_id, key)
         for queue_id, _ in life.summary.origins if life.summary else ():
             _note(self._claimed, queue_id, key)
@@ -167,7 +191,7 @@ class Links:
             for child in self._anywhere(queue_id):
                 if chain.same_message(one.life, child) and chain.was_handed_over(one.life, child):
                     yield one.life, child, False
-        for key in self._claimed.get(one.life.queue_id, ()) if one.named else ():
+        for key in self._claimed.get(one.life.queue_id, ()) if one.tied else ():
             for child in self._entries.get(key):
                 yield from self._continued(one.life, child)
 

@@ -117,7 +117,8 @@ def _is_one_of_several(
         if one.orig_queue_id or _is_internal_address(one.client_ip):
             return True
     operations = [one.operation for one in _said(seen, QueueOperation)]
-    return "requeued" in operations or any(one.orig_id for one in pickups)
+    came_in = connected or pickups  # what local(8) forwards has neither
+    return not came_in or "requeued" in operations or any(one.orig_id for one in pickups)
 
 
 @lru_cache(4096)

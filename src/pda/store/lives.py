@@ -38,11 +38,16 @@ class StoredLives:
         self._numbers, self._facts = row_of.numbers, row_of.facts
         self._removal = removal
 
-    def of_keys(self, keys: Collection[EntryKey]) -> dict[EntryKey, list[Life]]:
-        """What is stored of these entries; of each there may be several lives."""
-        named = self._lives("queue_id", {queue_id for _, queue_id in keys})
+    def of_keys(
+        self, keys: Collection[EntryKey], names: Set[str] = frozenset()
+    ) -> dict[EntryKey, list[Life]]:
+        """What is stored of these entries, and of those with these queue ids at whichever host.
+
+        Of each there may be several lives.
+        """
+        found = self._lives("queue_id", {queue_id for _, queue_id in keys} | names)
         stored: dict[EntryKey, list[Life]] = {}
-        wanted = [life for life in named if (life.host, life.queue_id) in keys]
+        wanted = [one for one in found if one.queue_id in names or (one.host, one.queue_id) in keys]
         for life in self._with_attempts(wanted).values():
             stored.setdefault((life.host, life.queue_id), []).append(life)
         return stored
@@ -54,12 +59,13 @@ class StoredLives:
     def there(self, wanted: Wanted) -> Wanted:
         """What there is of this: which of the entries, and which of the Message-IDs."""
         keys: set[EntryKey] = set()
-        for some in _slices({queue_id for _, queue_id in wanted.keys}):
+        for some in _slices({queue_id for _, queue_id in wanted.keys} | wanted.names):
             rows = self._connection.execute(
                 f"SELECT host_id, queue_id FROM entry WHERE queue_id IN ({_marks(some)})", some
             ).fetchall()
             keys |= {(self._numbers.hosts.name(number_of(host)), str(name)) for host, name in rows}
-        return Wanted(keys & wanted.keys, {*self.of_messages(wanted.message_ids)})
+        keys = {key for key in keys if key in wanted.keys or key[1] in wanted.names}
+        return Wanted(keys, wanted.names, {*self.of_messages(wanted.message_ids)})
 
     def of_messages(self, message_ids: Set[str]) -> dict[str, list[EntryKey]]:
         """The last entries with these Message-IDs, of which there are some.

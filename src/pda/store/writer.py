@@ -44,7 +44,7 @@ SELECT entry_id, digest, copy, verdict_id, reason, dsn, status, relay FROM attem
 WHERE entry_id > ? AND entry_id <= ? AND status <> 'sent'
 """
 
-Stored: TypeAlias = Mapping[EntryKey, list[Life]]
+Stored: TypeAlias = dict[EntryKey, list[Life]]
 
 
 class Correlates(Protocol):
@@ -58,6 +58,7 @@ class Correlates(Protocol):
     def missing(self, told: Iterable[Told]) -> set[EntryKey]: ...
     def add(self, told: Iterable[Told], stored: Stored) -> list[Change]: ...
     def wanted(self) -> Wanted: ...
+    def beyond(self, stored: Stored) -> set[EntryKey]: ...
     def join(self, stored: Stored) -> list[Change]: ...
     def client_at_the_door(self, client_ip: str, sasl_username: str, /) -> str: ...
     def judge_by(self, classify: Callable[[Failure], Verdict]) -> None: ...
@@ -146,13 +147,21 @@ class Writer:
         Where the database cannot be read (`DatabaseError`), it is to be called again for the same.
         """
         sheet, first, refused, changes, wanted = begun
-        keys = wanted.keys.union(*self._lives.of_messages(wanted.message_ids).values())
-        changes = changes + self._correlator.join(self._lives.of_keys(keys))
+        changes = changes + self._correlator.join(self._linked(wanted))
         batch = self._rows.batch(changes, sheet, first, as_stored=self._knows_as_stored)
         if refused:
             at_the_door = self._correlator.client_at_the_door
             batch.rejects = self._rejects.rows(refused, at_the_door, batch)
         return batch
+
+    def _linked(self, wanted: Wanted) -> Stored:
+        """What is stored of these entries, and of those as which they go on."""
+        keys = wanted.keys.union(*self._lives.of_messages(wanted.message_ids).values())
+        stored = self._lives.of_keys(keys, wanted.names)
+        while further := self._correlator.beyond(stored) - keys:
+            keys |= further
+            stored |= self._lives.of_keys(further)
+        return stored
 
     def prepare(self, told: Sequence[Told], sheet: Sheet | None = None) -> Batch:
         """The three steps at once, where nothing is to go on beside them."""

@@ -171,7 +171,9 @@ class Summary(msgspec.Struct, frozen=True, gc=False, array_like=True):
     origins: tuple[tuple[str, bool], ...] = ()
     """Queue ids of which this entry says that it continues them, and whether by a requeue."""
     shares_message: bool = False
-    """Another entry of ours may have the same message: it came from inside, or was requeued."""
+    """Another entry of ours may have the same message: it came from inside, or was requeued.
+
+    As long as nothing is said of where it came from, Postfix may have written it."""
 
     @property
     def is_over(self) -> bool:
@@ -327,6 +329,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """Entries that are to be loaded from the store."""
 
     keys: set[EntryKey]
+    names: set[str]
+    """Queue ids, at whichever hosts."""
     message_ids: set[str]
     """Whatever entries have one of these, as logged."""
 
