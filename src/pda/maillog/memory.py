@@ -72,9 +72,12 @@ class Memory:
 
     def rest(self, number: int, whole: Whole) -> None:
         """Remembers an entry whose row has this number."""
-        self._at_rest[whole.key] = self._packed(_encode([(number, whole.rest)]))
-        if whole.over:
+        octets = _encode([(number, whole.rest)])
+        if whole.over:  # `settle` forgets them, before it was worth while to pack them
             self._over.append(whole.key)
+        else:
+            octets = self._packed(octets)
+        self._at_rest[whole.key] = octets
 
     def drop(self, key: EntryKey) -> None:
         """Forgets an entry."""

@@ -26,7 +26,7 @@ _PAGE_SIZE = 8192
 _CREDENTIAL = "pda.key"
 # KiB of pages in memory: what is written again and again, and what a question looks at again.
 # More made nothing faster, and a long run larger; half of a reader's made questions a third slower.
-_WRITERS_CACHE, READERS_CACHE = 20_480, 8192
+_WRITERS_CACHE, READERS_CACHE = 16_384, 8192
 UPKEEPS_CACHE = 2048
 """For a reader that looks at nearly every page once: more would only take their room."""
 
