@@ -97,17 +97,18 @@ def test_what_is_not_known_loses_nothing(
     )
 
 
-@settings(max_examples=200, deadline=None)
-@given(CHOSEN, CHOSEN, MORE, st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+@given(CHOSEN, CHOSEN, MORE)
 def test_a_line_that_was_cut_names_nobody_else(
-    to: str, orig_to: str, more: list[list[str]], kept: float
+    to: str, orig_to: str, more: list[list[str]]
 ) -> None:
     """Postfix cuts at 2000 bytes, within what somebody has chosen if they made it long enough."""
     to, orig_to = f"{quoted(to)}@a.example", f"{quoted(orig_to)}@b.example"
     text = delivery(to, orig_to, "deferred (later)", more)
-    _, found = read(text[: int(len(text) * kept)], "smtp")
-    if isinstance(found, Delivery):
-        assert (found.recipient, found.orig_to, found.status) == (to, orig_to, "deferred")
+    for cut in range(len(text)):
+        _, found = read(text[:cut], "smtp")
+        if isinstance(found, Delivery):
+            assert (found.recipient, found.orig_to, found.status) == (to, orig_to, "deferred")
 
 
 def life(words: dict[str, str]) -> list[bytes]:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pda.maillog import postfix
+from pda.maillog.actions import ACTIONS
 from pda.maillog.events.shown import fields
 from pda.maillog.syslog import HeaderReader
 from tests.support import NOW
@@ -38,12 +39,16 @@ OTHER_ATTRIBUTES: list[tuple[str, dict[str, object]]] = [
 ]  # fmt: skip
 # As Postfix wrote them before 3.5: what looks like an attribute goes on beyond the `>`.
 RAW_ADDRESSES = [
-    "a>b@c", "a b@c", "a, relay=x@c", "a>, foo=b@c", 'a>, foo="b@c', "a> c@d", 'a"b>@c',
+    "a>b@c", "a b@c", "a, relay=x@c", "a>, foo=b@c", "a> c@d", 'a"b>@c',
     "a>, delay=1, status=sent (x@c", '"a>, foo=<q>, relay=none, delay=1, dsn=5.0.0, status=bounced (x"@c',
     '"a\\\\\\">, foo=<"@c', "",
 ]  # fmt: skip
 UNKNOWN: dict[str, object] = {"kind": "unknown"}
 UNENDED = [
+    'a>, foo="b@c',
+    "a>, relay=none, b@c",
+    'a>, b=c, d="@e>, relay=none, delay=1, delays=1/0/0/0, dsn=5.0.0, status=bounced (x',
+    'a>, relay=none, x=<"b>, relay=none, delay=1, delays=1/0/0/0, dsn=5.0.0, status=bounced (x',
     '"a',
     '"a>, relay=none, delay=1, delays=1/0/0/0, dsn=5.0.0, status=bounced (x',
     '"a\\">, foo=<q',
@@ -93,6 +98,8 @@ LINES: list[tuple[str, dict[str, object]]] = [
     (f"{Q}: resent-message-id=<a@b>", {"kind": "message-id", "resent": True}),
     (f"{Q}: from=<s@x>, size=12, nrcpt=2 (queue active)",
      {"kind": "qmgr-from", "sender": "s@x", "size": 12, "nrcpt": 2}),
+    (f"{Q}: from=<s@x>, foo=<q>, size=12, bar=1, b-2=\"x, y\", nrcpt=2 (queue active)",
+     {"kind": "qmgr-from", "sender": "s@x", "size": 12, "nrcpt": 2}),
     (f"{Q}: from=<>, status=expired, returned to sender", {"kind": "expired", "sender": "", "status": "expired"}),
     (f"{Q}: from=<s@x>, status=force-expired, returned to sender", {"kind": "expired", "status": "force-expired"}),
     (f"{Q}: removed", {"kind": "removed"}),
@@ -117,6 +124,14 @@ LINES: list[tuple[str, dict[str, object]]] = [
         {"kind": "reject", "queue_id": "NOQUEUE", "where": "RCPT", "reply_code": "550",
          "dsn": "5.1.1", "reason": "550 5.1.1 <r@y>: no", "recipient": "r@y", "helo": "z"},
     ),
+    (
+        "NOQUEUE: reject: RCPT from h[192.0.2.7]: 550 no; from=<s@x> to=<r@y> proto=ESMTP helo=<z>"
+        " sasl_method=PLAIN sasl_username=me, you new=2",
+        {"kind": "reject", "reason": "550 no", "sender": "s@x", "recipient": "r@y", "helo": "z",
+         "sasl_username": "me, you"},
+    ),
+    (f"{Q}: reject: mime-error nested: from x from unknown; from=<s@x> to=<unknown>",
+     {"kind": "reject", "where": "mime-error", "reason": "nested: from x", "sender": "s@x"}),
     (f"{Q}: placed on hold", {"kind": "queue-op", "operation": "placed on hold"}),
     ("connect from unknown[192.0.2.7]", {"kind": "ignored"}),
     ("Deleted: 3 messages", {"kind": "ignored", "queue_id": ""}),
@@ -134,6 +149,56 @@ LINES: list[tuple[str, dict[str, object]]] = [
 def test_golden_lines(text: str, expected: dict[str, object]) -> None:
     found = read(text)
     assert found | expected == found
+
+
+# Of a connection or a daemon, not of a message's way.
+KNOWN = [
+    ("postscreen", "DISCONNECT [192.0.2.1]:43421"),
+    ("postscreen", "entering STRESS mode with 80 connections"),
+    ("postscreen", "DATA without valid RCPT from [192.0.2.1]:43421"),
+    ("postscreen", "ALLOWLIST VETO [192.0.2.1]:43421"),
+    ("postfix-script", "See http://www.postfix.org/COMPATIBILITY_README.html for details"),
+    ("postfix-script", 'To disable backwards compatibility use "postconf compatibility_level=3.6"'),
+    ("postsuper", "Renamed to match inode number: 1 message"),
+    ("smtp", "mx[192.0.2.1]:25: subject_CN=mx, issuer_CN=ca, fingerprint=AA, pkey_fingerprint=BB"),
+    ("smtp", "mx[2001:db8::1]:25: Matched subjectAltName: mx"),
+    ("smtp", "mx[192.0.2.1]:25: re-using session with untrusted certificate"),
+    ("smtp", "SSL_connect:before SSL initialization"),
+    ("smtp", "discarding EHLO keywords: 8BITMIME STARTTLS"),
+    ("smtp", f"{Q}: discarding EHLO keywords: 8BITMIME"),
+    ("smtp", f"{Q}: Used TLS for mx[192.0.2.1]:25"),
+    ("smtp", "> mx[192.0.2.1]:25: EHLO me"),
+    ("bounce", f"{Q}: not sending trace/success notification for single-bounce message"),
+]
+
+
+@pytest.mark.parametrize(("program", "text"), KNOWN)
+def test_what_is_said_of_connections_is_known(program: str, text: str) -> None:
+    assert read(text, program)["kind"] == "ignored"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("removed", "removed"),
+        ("requeued", "queue-op"),
+        ("sender delay notification: ABCDEF0", "notification"),
+        ("from=<a@b>, status=expired, returned to sender", "expired"),
+        ("uid=0 from=<root> orig_id=ABCDEF0", "pickup"),
+        ("client=h[192.0.2.7], orig_queue_id=ABCDEF0", "smtpd-client"),
+        (f"to=<a@b>, {WAY}", "delivery"),
+    ],
+)
+def test_blanks_that_a_template_puts_behind_change_nothing(text: str, kind: str) -> None:
+    assert read(f"{Q}: {text} ", "qmgr") == read(f"{Q}: {text}", "qmgr")
+    assert read(f"{Q}: {text}", "qmgr")["kind"] == kind
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS - {"warning"}))
+def test_no_action_is_taken_for_a_queue_id(action: str) -> None:
+    """Some logs have lost their ids; lines of a proxy have none."""
+    found = read(f"{action}: RCPT from h[192.0.2.7]: 450 no; from=<a@b> to=<c@d>", "smtpd")
+    assert (found["queue_id"], found["recipient"]) == ("", "c@d")
 
 
 @pytest.mark.parametrize(

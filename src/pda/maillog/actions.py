@@ -39,7 +39,8 @@ _NAMED = rf"(?>{ADDRESS}>(?=,? ?(?:to=<|proto=|helo=|sasl_)|: | \d+$|$))"
 _ATTRIBUTES = (
     rf"(?:,? ?from=<{_NAMED})?(?:,? ?to=<{_NAMED})?(?:,? ?proto=(\S+?)(?=,| |:|$))?"
     r"(?:,? ?helo=(?:<(.*?)>)?)?(?:,? ?sasl_method=<?([^\s>]+)>?)?"
-    r"(?:,? ?sasl_username=(<?[^\s>]+>?))?(?:,? ?sasl_sender=<?[^\s>]+>?)?"
+    r"(?:,? ?sasl_username=(<?[^>]+?>?))?(?:,? ?sasl_sender=<?[^\s>]+>?)?"
+    r"(?: (?!sasl_)[0-9A-Za-z_-]{1,64}=[^\s<>]*)*"  # not known yet
 )
 _ENVELOPE = re.compile(rf"{_ATTRIBUTES}(?:: (.*)| \d+)?$", re.DOTALL)
 # Only cleanup writes a text behind them.
@@ -112,6 +113,7 @@ def _mime_error(tail: str) -> AnyRecord | None:
     reason, envelope = _split_envelope(tail.removeprefix("reject: mime-error "))
     text, _, origin = reason.rpartition(" from ")
     host, _, ip = origin.rstrip("]").partition("[")
+    host = host if ip else ""
     return _rejected(("reject", "mime-error", host, ip), text, envelope)
 
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 # included (Postfix 3.5+), or nothing at all: no line that was cut within one says who gets it.
 # Any other address ends at the first `>` behind which the text legally goes on. Since 3.5 there is
 # no other `>` in it. Before, it was not quoted and may hold such a continuation itself, which
-# nobody can tell from one that a server's reply repeats farther on: the first one counts.
-ADDRESS = r'([^">]*|"(?:[^"\\]|\\.)*"[^>]*|(?!").*?)'
+# nobody can tell from one that a server's reply repeats farther on: the first one counts. It does
+# not run on over what begins as an attribute, whose value may have been cut, and say what it likes.
+_NAME = r"[0-9A-Za-z_-]{1,64}"
+_GOES_ON = (
+    rf'>(?!, (?:{_NAME}=[^,<>"]{{0,500}}, ){{0,20}}(?:{_NAME}=["<]|orig_to=|relay=|size=|status=))'
+)
+ADDRESS = rf'([^">]*|"(?:[^"\\]|\\.)*"[^>]*|(?!")(?:[^>]|{_GOES_ON})*?)'
 # Some logs have lost their angle brackets.
 BARE = r"([^<>,\s]+)"
 
@@ -25,4 +30,4 @@ _VALUE = (
 def others(known: str) -> str:
     """The pattern of attributes between known ones: of no `known` name, by blanks; often none."""
     names = "|".join(known.split())
-    return rf"(?:, (?!(?:{names})=)[0-9A-Za-z_-]{{1,64}}+={_VALUE}(?=,|$)){{0,20}}"
+    return rf"(?:, (?!(?:{names})=){_NAME}={_VALUE}(?=,|$)){{0,20}}"

@@ -68,9 +68,7 @@ _NOTHING = (Ignored, Unknown)
 # such as `statistics` and `warning` stand in the same place.
 _ID = re.compile(r"[0-9A-Za-z_]{6,255}|[0-9A-F]{5}")
 _WORD = re.compile(r"[A-Za-z_-]+")
-_NOT_IDS = frozenset(
-    "statistics warning TLSRPT mynetworks postfix reject Deleted Requeued Expired".split()
-)
+_NOT_IDS = ACTIONS.union("statistics TLSRPT mynetworks postfix Deleted Requeued Expired".split())
 
 # The same as most are: no quoted address, all attributes that are always there, nothing behind.
 _PLAIN = r'(?!")([^>]*+)'
@@ -83,39 +81,39 @@ _USUAL_DELIVERY = re.compile(
 _USUAL_ACTIVE = re.compile(
     rf"from=<{_PLAIN}>, size=(\d{{1,18}}+), nrcpt=(\d{{1,9}}+) \(queue active\)", re.ASCII
 )
-_ACTIVE = re.compile(
-    rf"from=<{ADDRESS}>, size=(\d{{1,18}})(?:, nrcpt=(\d{{1,9}}))?(?: \(queue \w+\))? *$"
-)
-_EXPIRED = re.compile(rf"from=<{ADDRESS}>, status=((?:force-)?expired), returned to sender$")
+_EXPIRED = re.compile(rf"from=<{ADDRESS}>, status=((?:force-)?expired), returned to sender *$")
 _MESSAGE_ID = frozenset(["message-id", "resent-message-id"])
 # The connection alone, as most lines have it.
 _USUAL_CLIENT = re.compile(
     r"client=([^\s\[]+)\[([^\]\s]+)\](?:, sasl_method=(\w+), sasl_username=([^,]+))?$"
 )
-_PICKUP = re.compile(rf"uid=(\d{{1,10}}) from=(?:<{ADDRESS}>|{BARE})(?: orig_id=(\w+))?$")
-_REMOVED = re.compile(r"removed \((canceled|discarded)\)$")
+_PICKUP = re.compile(rf"uid=(\d{{1,10}}) from=(?:<{ADDRESS}>|{BARE})(?: orig_id=(\w+))? *$")
+_REMOVED = re.compile(r"removed(?: \((canceled|discarded)\))? *$")
 _NOTIFICATION = re.compile(
-    r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+)$"
+    r"(sender|postmaster) (non-delivery|delay|delivery status) notification: (\w+) *$"
 )
-_QUEUE_OPERATION = re.compile(r"(placed on hold|released from hold|requeued|expired)$")
+_QUEUE_OPERATION = re.compile(r"(placed on hold|released from hold|requeued|expired) *$")
 # Behind a queue id, and nothing about what became of the message: replies of a server that was
 # not the last one tried, lost sessions, hand-overs between agents.
 _IGNORED_KEYWORDS = frozenset(
     """host lost conversation connect enabling disabling passing skipped timeout too status
     SASL Cannot TLS server certificate Server Untrusted Trusted Verified Anonymous subject_CN issuer
     re-using reusing replacing sender_bcc recipient_bcc breaking resent table uid_map enqueued
-    smtp_tls DANE Host Name mail message delivery save""".split()
+    smtp_tls DANE Host Name mail message delivery save not Used using discarding""".split()
 )
 _CHATTER = ("connect from ", "disconnect from ", "statistics: ")
 """What Postfix says most of all that is ignored."""
 _IGNORED_TEXT = re.compile(
     r"(?:dis)?connect(?:ed)? (?:from|to) |statistics: |(?:warning|error|fatal|panic): "
-    r"|lost connection |timeout |too many errors |improper command |SSL_(?:accept|connect) "
+    r"|lost connection |timeout |too many errors |improper command |SSL_(?:accept|connect)[ :]"
     r"|setting up TLS |(?:Anonymous|Trusted|Untrusted|Verified|Server) TLS |TLS |TLSRPT: "
     r"|certificate verification |(?:subject|issuer)[_ ]|save session |\S+ TLS |initializing "
     r"|daemon started |reload|terminating |stopping |starting |refreshing |the Postfix mail system "
     r"|cache \S+ |close database |database \S+ |addr \S+ listed |CONNECT from |PASS |HANGUP "
     r"|PREGREET |DNSBL |NON-SMTP |COMMAND |BARE NEWLINE |(?:ALLOW|DENY|WHITE|BLACK)LIST\w* "
+    r"|DISCONNECT |(?:DATA|BDAT) without |(?:entering|leaving) STRESS |discarding |using DANE "
+    r"|[^\s\[]{1,300}\[[^\s\]]{1,300}\](?::\d+)?: (?:subject_CN=|Matched |[Rr]e-using |TLS |depth=)"
+    r"|See http|To disable backwards |Renamed to match |[<>] [^\s\[]{1,300}\["
     r"|sql_|SASL |Trusted|Deleted: |Requeued: |Placed on hold: |Released from hold: |Expired: "
     r"|table |using backwards-|name_mask: |postfix-script|Postfix |fallback |mail_queue|watchdog "
     r"|Peer |[a-z]+ cache|smtp_stream"
@@ -254,8 +252,8 @@ def _unusual_delivery(tail: str) -> AnyRecord | None:
     )
 
 
-# Some collectors put a number behind the line.
-_BEHIND = re.compile(r"\)(?: \d+)?$")
+# Some collectors put a number behind the line, or blanks.
+_BEHIND = re.compile(r"\)(?: \d+)? *$")
 
 
 def _reason(text: str) -> str:
@@ -272,8 +270,17 @@ def _from(tail: str) -> AnyRecord | None:
     return _unusual_from(tail)
 
 
+@cache
+def _active_pattern() -> re.Pattern[str]:
+    more = others("from size nrcpt status")
+    return re.compile(
+        rf"from=<{ADDRESS}>{more}, size=(\d{{1,18}}){more}(?:, nrcpt=(\d{{1,9}}))?"
+        r"(?: \(queue \w+\))? *$"
+    )
+
+
 def _unusual_from(tail: str) -> AnyRecord | None:
-    active = _ACTIVE.match(tail)
+    active = _active_pattern().match(tail)
     if active is not None:
         sender, size, nrcpt = active.groups()
         return QueueActive(sender, int(size), int(nrcpt or 0))
@@ -298,7 +305,7 @@ def _client_pattern() -> re.Pattern[str]:
     return re.compile(
         rf"client=(\S+?)\[([^\]\s]*)\](?::\d+)?{more}(?:, sasl_method=([^,\s]+){more})?"
         rf"(?:, sasl_username=((?:(?!, sasl_sender=).)*?){more})?(?:, sasl_sender=(.*?){more})?"
-        rf"(?:, orig_queue_id=(\w*){more})?(?:, orig_client=(\S+?){more})?,?$"
+        rf"(?:, orig_queue_id=(\w*){more})?(?:, orig_client=(\S+?){more})?,? *$"
     )
 
 
@@ -335,7 +342,9 @@ def _removed(tail: str) -> AnyRecord | None:
     if tail == "removed":
         return REMOVED
     found = _REMOVED.match(tail)
-    return Removed(found[1]) if found else None
+    if found is None:
+        return None
+    return Removed(found[1]) if found[1] else REMOVED
 
 
 def _notification(tail: str) -> AnyRecord | None:
