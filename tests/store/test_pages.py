@@ -11,7 +11,7 @@ import pytest
 from pda.maillog.events import State
 from pda.store import queries
 from pda.store.database import Connection
-from pda.store.queries import Bounds, CursorError, Filter, Page
+from pda.store.queries import Bounds, CursorError, Filter, Page, deferrals
 from tests.support import Store, attempt, message
 
 ATTEMPTS, OUTCOMES, MESSAGES = "attempts", "outcomes", "messages"
@@ -93,6 +93,7 @@ FILTERS = {
     "text of a sender": (Filter(text="news1"), 45, 30, 15),
     "text that is no pattern": (Filter(text="bob%"), 0, 0, 0),
     "status": (Filter(status="bounced"), 30, 30, 30),
+    "sent": (Filter(status="sent"), 30, 30, 30),
     "state": (Filter(state=State.FINALLY_OK), 60, 30, 30),
     "category": (Filter(category="invalid-recipient"), 30, 30, 30),
     "bounce type of no outcome": (Filter(bounce_type="soft"), 30, 0, 0),
@@ -117,6 +118,18 @@ def test_pages_hold_what_a_filter_chooses(store: Store, name: str, newest_first:
                 assert sorted(map(repr, rows)) == sorted(map(repr, whole))
                 ids = [row.id for row in rows]
                 assert ids == sorted(ids, reverse=newest_first)
+
+
+@pytest.mark.parametrize("close", [0, 4])
+def test_sent_after_a_failure_that_was_not_asked_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch, close: int
+) -> None:
+    monkeypatch.setattr(deferrals, "_CLOSE", close)
+    for wanted in Filter(status="sent"), Filter(status="sent", client="shop1"), Filter():
+        with store.reading() as connection:
+            rows = every(connection, ATTEMPTS, wanted, limit=50)
+        late = [row.recipient for row in rows if row.deferred_before]
+        assert late == [row.recipient for row in rows if row.status == "sent"] != []
 
 
 GREY = {"dsn": "4.7.1", "reason": "host mx.a.example[192.0.2.1] said: 450 4.7.1 Greylisted"}

@@ -15,6 +15,7 @@ import msgspec
 from pda.maillog.events import State
 from pda.store import delays, replies
 from pda.store.database import Connection, Row, Value
+from pda.store.queries.deferrals import deferred_before
 from pda.store.queries.filters import Kind
 from pda.store.queries.keyed import (
     OF_ATTEMPT,
@@ -131,6 +132,8 @@ class Listing(Generic[AnyRow]):
     """Columns whose values are other ones in SQL, and what makes ours of them."""
     octets: frozenset[str] = frozenset()
     """Columns, or keys of texts in their place, that may be octets."""
+    asked: Sequence[tuple[int, Sequence[int], Callable[..., Sequence[Any]]]] = ()
+    """Columns that are asked for at once for all rows with keys, by the columns of some others."""
 
     def values(self, rows: Sequence[Row], skipped: int = 0) -> Columns:
         """The values of each field, of rows with some columns before theirs.
@@ -143,13 +146,16 @@ class Listing(Generic[AnyRow]):
         """Of columns with keys of texts those of each field; some are yet to `turn`."""
         if not found:
             return found
-        columns = self._keyed
+        places = {column: place for place, column in enumerate(self._keyed)}
         wanted = [
-            (columns.index(key.column if key else one), key)
+            (places.get(key.column if key else one, 0), key)  # what is asked for comes below
             for one in self.columns
             for key in [self.texts.get(one)]
         ]
-        return texts.put(connection, wanted, found)
+        columns = texts.put(connection, wanted, found)
+        for place, others, ask in self.asked:
+            columns[place] = ask(connection, *(columns[other] for other in others))
+        return columns
 
     def turn(self, found: Sequence[Sequence[Any]]) -> Columns:
         """The values of each field, of those that stand in the database: some become others."""
@@ -166,7 +172,9 @@ class Listing(Generic[AnyRow]):
     @property
     def _keyed(self) -> list[str]:
         """Each once; the place comes first."""
-        keys = (key.column if (key := self.texts.get(one)) else one for one in self.columns)
+        asked = {self.columns[place] for place, *_ in self.asked}
+        columns = [one for one in self.columns if one not in asked]
+        keys = (key.column if (key := self.texts.get(one)) else one for one in columns)
         return [*dict.fromkeys([*self.place, *keys])]
 
     def made(self, rows: Sequence[Row], skipped: int = 0) -> list[AnyRow]:
@@ -311,6 +319,7 @@ ATTEMPTS: Listing[AttemptRow] = Listing(
     AttemptRow,
     ((10, delays.seconds), (13, replies.text_of), (17, bool), (20, delays.text_of)),
     frozenset([REPLY_OR_KEY, "a.delays"]),
+    ((17, (18, 7, 0, 12), deferred_before),),
 )
 OUTCOMES: Listing[OutcomeRow] = Listing(
     "outcome",
