@@ -40,13 +40,14 @@ OTHER_ATTRIBUTES: list[tuple[str, dict[str, object]]] = [
 # As Postfix wrote them before 3.5: what looks like an attribute goes on beyond the `>`.
 RAW_ADDRESSES = [
     "a>b@c", "a b@c", "a, relay=x@c", "a>, foo=b@c", "a> c@d", 'a"b>@c',
-    "a>, delay=1, status=sent (x@c", '"a>, foo=<q>, relay=none, delay=1, dsn=5.0.0, status=bounced (x"@c',
+    '"a>, foo=<q>, relay=none, delay=1, dsn=5.0.0, status=bounced (x"@c',
     '"a\\\\\\">, foo=<"@c', "",
 ]  # fmt: skip
 UNKNOWN: dict[str, object] = {"kind": "unknown"}
 UNENDED = [
     'a>, foo="b@c',
     "a>, relay=none, b@c",
+    "a>, delay=1, status=sent (x@c",
     'a>, b=c, d="@e>, relay=none, delay=1, delays=1/0/0/0, dsn=5.0.0, status=bounced (x',
     'a>, relay=none, x=<"b>, relay=none, delay=1, delays=1/0/0/0, dsn=5.0.0, status=bounced (x',
     '"a',
