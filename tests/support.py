@@ -25,6 +25,8 @@ from pda.store.writer import Writer
 
 NOW = int(datetime(2026, 3, 10, 12, tzinfo=UTC).timestamp()) * 1_000_000
 TESTS = Author("tests")
+ANYBODY = ClientRules()
+"""No client id is bound to anybody."""
 LONG_ID = "4jXPlN1VQlzJbSD"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(
@@ -94,10 +96,10 @@ def events(lines: Iterable[bytes], zone: tzinfo = UTC, *, live: bool = True) -> 
 class Store:
     """A real encrypted database in a folder of its own."""
 
-    def __init__(self, folder: Path, limit: int = 100_000) -> None:
+    def __init__(self, folder: Path, limit: int = 100_000, clients: ClientRules = ANYBODY) -> None:
         self.path = folder / "pda.db"
         self.key = find_key(self.path, folder / "pda.key")
-        self.correlator = Correlator(ClientRules(), limit)
+        self.correlator = Correlator(clients, limit)
         self.connection = open_writer(self.path, self.key)
         self.writer = Writer(self.connection, self.correlator)
 

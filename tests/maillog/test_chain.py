@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pda.maillog.clients import Binding, ClientRules
 from pda.maillog.events import State
 from pda.store import queries
 from pda.store.queries import Filter, OutcomeRow
@@ -71,6 +73,54 @@ ANOTHER_HOST = [
     ),
     *entry(THIRD, [bounced("a@x.example")], client="localhost[127.0.0.1]", host="mx2", second=4),
 ]  # fmt: skip
+
+
+def by_postfix(
+    queue_id: str, head: str, tail: str, *, hour: int = 10, second: int = 0
+) -> list[bytes]:
+    """The lines of a queue entry that did not come in by smtpd."""
+    at = f"2026-03-10T{hour}:00:{second:02}.000000+00:00"
+    texts = [(head, "pickup"), ("message-id=<1@app>", "cleanup"), (tail, "smtp")]
+    return [line(f"{queue_id}: {text}", program=program, at=at) for text, program in texts if text]
+
+
+def named_by_header(tail: list[str]) -> list[bytes]:
+    """A first entry, of which nothing but a header tells the client."""
+    info = "info: header client-id: shop from h[198.51.100.9]; from=<s@x> to=<r@y>"
+    return [*entry(FIRST, [info, *tail], message_id="<1@app>")]
+
+
+PRIVATE = "mx2.example.com[10.0.0.2]:25"
+WAYS = {
+    "filter": [
+        *named_by_header([sent("a@x.example", FILTER, AMAVIS)]),
+        *entry(
+            SECOND, [bounced("a@x.example")], client="localhost[127.0.0.1]", message_id="<1@app>"
+        ),
+    ],
+    "forward": [
+        *named_by_header([sent("a@mx1", "local", f"forwarded as {SECOND}")]),
+        *by_postfix(SECOND, "", bounced("b@x.example")),
+    ],
+    "requeued twice": [
+        *named_by_header([deferred("a@x.example")])[:-1],
+        line(f"{FIRST}: requeued", program="postsuper"),
+        *by_postfix(SECOND, f"uid=89 from=<s@x> orig_id={FIRST}", deferred("a@x.example"), hour=11),
+        line(f"{SECOND}: requeued", program="postsuper"),
+        *by_postfix(THIRD, f"uid=89 from=<s@x> orig_id={SECOND}", bounced("a@x.example"), hour=12),
+    ],
+    "filter, then another host": [
+        *named_by_header([sent("a@x.example", FILTER, AMAVIS)]),
+        *entry(
+            SECOND, [sent("a@x.example", PRIVATE, f"250 2.0.0 Ok: queued as {THIRD}")],
+            client="localhost[127.0.0.1]", message_id="<1@app>",
+        ),
+        *entry(
+            THIRD, [bounced("a@x.example")],
+            client="mx1.example.com[10.0.0.1]", host="mx2", message_id="<1@app>",
+        ),
+    ],
+}  # fmt: skip
 
 
 def outcomes(store: Store) -> list[OutcomeRow]:
@@ -168,6 +218,36 @@ def test_who_knows_a_message_claims_nothing_of_it(
     assert {row[4] for row in told(store)} == {""}
 
 
+def test_what_a_client_says_in_its_session_claims_nothing(tmp_path: Path) -> None:
+    """AUTH= of MAIL FROM is any client's, and is logged as it came."""
+    store = Store(tmp_path)
+    forged = f"evil[6.6.6.6], sasl_sender=x[, orig_queue_id={FIRST}, orig_client=h[192.0.2.1]"
+    store.add(entry(FIRST, [bounced("a@x.example")]))
+    store.add(entry(SECOND, [bounced("b@x.example")], client=forged, second=30))
+    assert {row[4] for row in told(store)} == {""}
+
+
+HERE_ONLY = ClientRules(bindings={"shop": Binding((ip_network("127.0.0.0/8"),), local=True)})
+
+
+@pytest.mark.parametrize("way", ["filter", "requeued twice"])
+def test_a_claim_is_made_where_a_message_came_in(tmp_path: Path, way: str) -> None:
+    """A filter hands in what comes from strangers, and so does pickup what is queued again."""
+    lines = [one.replace(b"<1@app>", MESSAGE_ID.encode()) for one in WAYS[way]]
+    store = Store(tmp_path, clients=HERE_ONLY)
+    for one in lines:
+        store.add([one])
+    assert [row[3:] for row in told(store)] == [("", f"mx1/{FIRST}")]
+
+
+def test_who_queues_again_did_not_send(tmp_path: Path) -> None:
+    """Though nothing is known of where it came in."""
+    store = Store(tmp_path, clients=HERE_ONLY)
+    again = by_postfix(SECOND, f"uid=0 from=<s@x> orig_id={FIRST}", bounced("a@x.example"))
+    store.add([one.replace(b"<1@app>", MESSAGE_ID.encode()) for one in again])
+    assert [row[3] for row in told(store)] == [""]
+
+
 @pytest.mark.parametrize("later_first", [False, True])
 def test_an_entry_continues_none_that_came_later(tmp_path: Path, later_first: bool) -> None:
     store = Store(tmp_path)
@@ -257,54 +337,6 @@ def test_any_order_and_any_cut(
     assert told(store) == told(expected)
     expected.close()
     store.close()
-
-
-def by_postfix(
-    queue_id: str, head: str, tail: str, *, hour: int = 10, second: int = 0
-) -> list[bytes]:
-    """The lines of a queue entry that did not come in by smtpd."""
-    at = f"2026-03-10T{hour}:00:{second:02}.000000+00:00"
-    texts = [(head, "pickup"), ("message-id=<1@app>", "cleanup"), (tail, "smtp")]
-    return [line(f"{queue_id}: {text}", program=program, at=at) for text, program in texts if text]
-
-
-def named_by_header(tail: list[str]) -> list[bytes]:
-    """A first entry, of which nothing but a header tells the client."""
-    info = "info: header client-id: shop from h[198.51.100.9]; from=<s@x> to=<r@y>"
-    return [*entry(FIRST, [info, *tail], message_id="<1@app>")]
-
-
-PRIVATE = "mx2.example.com[10.0.0.2]:25"
-WAYS = {
-    "filter": [
-        *named_by_header([sent("a@x.example", FILTER, AMAVIS)]),
-        *entry(
-            SECOND, [bounced("a@x.example")], client="localhost[127.0.0.1]", message_id="<1@app>"
-        ),
-    ],
-    "forward": [
-        *named_by_header([sent("a@mx1", "local", f"forwarded as {SECOND}")]),
-        *by_postfix(SECOND, "", bounced("b@x.example")),
-    ],
-    "requeued twice": [
-        *named_by_header([deferred("a@x.example")])[:-1],
-        line(f"{FIRST}: requeued", program="postsuper"),
-        *by_postfix(SECOND, f"uid=89 from=<s@x> orig_id={FIRST}", deferred("a@x.example"), hour=11),
-        line(f"{SECOND}: requeued", program="postsuper"),
-        *by_postfix(THIRD, f"uid=89 from=<s@x> orig_id={SECOND}", bounced("a@x.example"), hour=12),
-    ],
-    "filter, then another host": [
-        *named_by_header([sent("a@x.example", FILTER, AMAVIS)]),
-        *entry(
-            SECOND, [sent("a@x.example", PRIVATE, f"250 2.0.0 Ok: queued as {THIRD}")],
-            client="localhost[127.0.0.1]", message_id="<1@app>",
-        ),
-        *entry(
-            THIRD, [bounced("a@x.example")],
-            client="mx1.example.com[10.0.0.1]", host="mx2", message_id="<1@app>",
-        ),
-    ],
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)

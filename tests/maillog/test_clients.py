@@ -48,6 +48,20 @@ def test_a_header_of_another_name_names_nobody() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sender", "client_id"), [("news@example.com", "shop"), (None, "shop"), ("", "")]
+)
+def test_a_notification_encloses_the_headers_of_another_message(
+    sender: str | None, client_id: str
+) -> None:
+    info = HeaderInfo("info", "header", "client-id: shop", "h", "192.0.2.9", sender, "r@y")
+    assert identify(Clues(headers=[info]), ClientRules()).client_id == client_id
+
+
+def test_the_domain_of_notifications_names_nobody() -> None:
+    assert identify(Clues(sender="double-bounce@mx.shop.example"), ClientRules()) == Client()
+
+
+@pytest.mark.parametrize(
     ("clues", "may"),
     [
         (Clues(CLAIM, connected=Connected(client_host="h", client_ip="192.0.2.77")), True),

@@ -14,6 +14,9 @@ import msgspec
 
 from pda.maillog.events import Connected, HeaderInfo, MessageId, Pickup
 
+_NOTIFIER = "double-bounce"
+"""Of notifications to the postmaster (postconf(5), double_bounce_sender)."""
+
 Place: TypeAlias = Literal["message-id", "header", "sasl", "sender-domain"]
 
 # The original's form: 98494 is Java's hash of "cid".
@@ -118,9 +121,10 @@ def _named_by_message_id(record: MessageId | None, rules: ClientRules) -> tuple[
 
 
 def _named_by_header(clues: Clues, rules: ClientRules) -> str:
+    """In what has no sender, a notification, it is likely that of the message enclosed."""
     for header in clues.headers:
         name = header.header_name or ""
-        if name.lower() == rules.header.lower() and header.header_value:
+        if name.lower() == rules.header.lower() and header.header_value and header.sender != "":
             return header.header_value
     return ""
 
@@ -130,7 +134,8 @@ def _named_by_sasl(clues: Clues, _: ClientRules) -> str:
 
 
 def _named_by_sender_domain(clues: Clues, _: ClientRules) -> str:
-    return (clues.sender or "").rpartition("@")[2].lower() if "@" in (clues.sender or "") else ""
+    local, at, domain = (clues.sender or "").rpartition("@")
+    return domain.lower() if at and local != _NOTIFIER else ""
 
 
 _NAMED = {

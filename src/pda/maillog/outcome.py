@@ -69,11 +69,14 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
     connected, pickups = _said(seen, Connected), _said(seen, Pickup)
     handed_on, taken_over = _said(seen, HandedOn), _said(seen, TakenOver)[-1:]
     stopped = _stopped(seen)
+    # Who hands in what continues another entry says nothing of who sent the message.
+    came_in = [] if taken_over else connected
+    submitted = [] if taken_over else [one for one in pickups if not one.orig_id]
     clues = Clues(
         message_id=_best_message_id(message_ids) if message_ids else None,
         headers=_said(seen, HeaderInfo),
-        connected=connected[0] if connected else None,
-        pickup=pickups[0] if pickups else None,
+        connected=came_in[0] if came_in else None,
+        pickup=submitted[0] if submitted else None,
         sender=_sender(actives, seen),
     )
     client = identify(clues, rules)
@@ -105,7 +108,9 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
 def _origins(
     connected: Sequence[Connected], pickups: Sequence[Pickup]
 ) -> tuple[tuple[str, bool], ...]:
-    passed = [(record.orig_queue_id, False) for record in connected if record.orig_queue_id]
+    # Behind sasl_sender=, which is the word of any client, nothing can be told from it.
+    told = [record for record in connected if record.orig_queue_id and not record.sasl_sender]
+    passed = [(record.orig_queue_id, False) for record in told]
     return (*passed, *[(record.orig_id, True) for record in pickups if record.orig_id])
 
 
