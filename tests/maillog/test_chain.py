@@ -313,6 +313,19 @@ def test_queued_again_under_an_id_that_was_used_before(tmp_path: Path, at_a_time
     ]
 
 
+def test_what_has_expired_may_be_queued_again(tmp_path: Path) -> None:
+    """Where its sender could not be told; nobody was returned anything then."""
+    store = Store(tmp_path)
+    expired = "from=<news@example.com>, status=expired, returned to sender"
+    store.add(entry(FIRST, [deferred("a@x.example"), expired])[:-1])
+    assert [row[2] for row in told(store)] == ["expired"]
+    again = sent("a@x.example", "mx.x[192.0.2.1]:25", "250 Ok")
+    head = f"uid=89 from=<news@example.com> orig_id={FIRST}"
+    lines = by_postfix(SECOND, head, again, hour=11)
+    store.add([one.replace(b"<1@app>", MESSAGE_ID.encode()) for one in lines])
+    assert told(store) == [(SECOND, "a@x.example", "delivered", "shop", f"mx1/{FIRST}")]
+
+
 def test_two_entries_that_name_each_other_lead_nowhere(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add(entry(FIRST, [sent("a@x.example", FILTER, f"250 Ok: queued as {SECOND}")]))

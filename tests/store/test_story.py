@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pda.store import queries
 from pda.store.queries import Filter
-from tests.support import Store, attempt, line, message
+from tests.support import LONG_ID, Store, attempt, line, message
 
 BOUNCE_ID = "4jXPlN1VQlzJbSZ"
 
@@ -44,3 +44,21 @@ def test_a_story(tmp_path: Path) -> None:
     other = told[BOUNCE_ID]
     assert other is not None
     assert (link.relation, link.queue_id, link.id) == ("notification", BOUNCE_ID, other.message.id)
+
+
+def test_a_notification_is_the_one_that_had_the_id_then(tmp_path: Path) -> None:
+    """An expiry comes days after the message, and a short id names many in between."""
+    store = Store(tmp_path)
+    short, days = "1C2D3E4F5A", ("10", "13", "15")
+    store.add(message())
+    for day in days:
+        notification = message(short, sender="", message_id=f"<{day}@mx1>")
+        store.add([one.replace(b"-03-10T", b"-03-%sT" % day.encode()) for one in notification])
+    told = f"{LONG_ID}: sender non-delivery notification: {short}"
+    store.add([line(told, program="bounce", at="2026-03-15T10:00:00+00:00")])
+    with store.reading() as connection:
+        ids = {row.message_id: row.id for row in queries.messages(connection, Filter())}
+        story = queries.story(connection, ids["<98494.7.1@shop>"])
+    store.close()
+    assert story is not None
+    assert [link.id for link in story.links] == [ids["<15@mx1>"]]

@@ -332,10 +332,10 @@ def _waiting(since: int, begin: int, summary: Summary) -> tuple[State, int]:
     `since` when that was said, and `begin` when the attempt began: until its end Postfix goes on
     with what was put on hold.
     """
-    if summary.expired_at + _SAME_SECOND > since:
-        return State.EXPIRED, summary.expired_at
     if summary.requeued:
         return State.HANDED_ON, since
+    if summary.expired_at + _SAME_SECOND > since:
+        return State.EXPIRED, summary.expired_at
     if summary.deleted:
         return State.DISCARDED, summary.removed_at
     if summary.held_at + _SAME_SECOND > begin:

@@ -12,6 +12,7 @@ import msgspec
 
 from pda.maillog.events import (
     AnyRecord,
+    EntryKey,
     Fact,
     HandedOn,
     Notification,
@@ -122,28 +123,27 @@ def _links(
     connection: Connection, message: MessageRow, facts: Iterable[Fact], client: str | None
 ) -> Iterator[Link]:
     for fact in facts:
+        near = message.born
         match fact.record:
             case HandedOn(host=host, to_queue_id=queue_id):
                 relation = "continues-as"
             case TakenOver(host=host, from_queue_id=queue_id):
                 relation = "continued-from"
             case Notification(notification_queue_id=queue_id):
-                relation, host = "notification", message.host
+                relation, host, near = "notification", message.host, fact.at
             case _:
                 continue
-        number = _nearest(connection, host, queue_id, message, client)
+        number = _nearest(connection, (host, queue_id), near, client)
         yield Link(relation, host, queue_id, number)
 
 
-def _nearest(
-    connection: Connection, host: str, queue_id: str, to: MessageRow, client: str | None
-) -> int | None:
+def _nearest(connection: Connection, key: EntryKey, near: int, client: str | None) -> int | None:
     """Of the lives of a queue id the one nearest in time."""
     row = connection.execute(
         "SELECT e.id FROM entry e JOIN host h ON h.id = e.host_id"
         " JOIN client c ON c.id = e.client_id"
         " WHERE e.queue_id = ? AND h.name = ? AND c.name = coalesce(?, c.name)"
         " ORDER BY abs(e.born - ?) LIMIT 1",
-        (queue_id, host, client, to.born),
+        (key[1], key[0], client, near),
     ).fetchone()
     return row[0] if row and isinstance(row[0], int) else None
