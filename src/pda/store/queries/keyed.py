@@ -83,32 +83,25 @@ class Texts:
         self, connection: Connection, wanted: Sequence[tuple[int, Key | None]], columns: Columns
     ) -> Columns:
         """Of each wanted one the column, with texts in the place of keys."""
-        values: dict[int, set[Any]] = {}
+        numbers: dict[int, set[int]] = {}
         found: Columns = []
         for place, key in wanted:
             column = columns[place]
             if key is not None:
-                if place not in values:
-                    values[place] = set(column)
-                    self._fill(connection, key.table, values[place])
-                texts = {one: self._text(key, one) for one in values[place]}
-                column = list(map(texts.__getitem__, column))
+                if place not in numbers:
+                    numbers[place] = {one for one in set(column) if type(one) is int}
+                    self._fill(connection, key.table, numbers[place])
+                rows = self._rows[key.table]
+                texts = {one: rows[one][key.place] if one in rows else "" for one in numbers[place]}
+                column = list(map(texts.get, column, column))  # what is no number is the text
             found.append(column)
         return found
 
-    def _fill(self, connection: Connection, table: str, values: set[Any]) -> None:
+    def _fill(self, connection: Connection, table: str, numbers: set[int]) -> None:
         known = self._rows[table]
         if len(known) > _MOST:
             known.clear()
-        missing = [one for one in values if type(one) is int and one not in known]
-        if missing:
+        if missing := numbers - known.keys():
             sql = f"{_TABLES[table]} IN (SELECT value FROM json_each(?))"
             rows = connection.execute(sql, (json.dumps(sorted(missing)),)).fetchall()
             known.update({number_of(row[0]): row for row in rows})
-
-    def _text(self, key: Key, value: Any) -> Any:
-        """The value itself where it is no key; empty where there is nothing by it."""
-        if type(value) is not int:
-            return value
-        row = self._rows[key.table].get(value)
-        return row[key.place] if row else ""
