@@ -382,3 +382,29 @@ def test_memory_is_bounded() -> None:
         correlator.join({})
     correlator.missing([])
     assert len(correlator) == 10
+
+
+@pytest.mark.parametrize(("raw", "asked"), [("<1@printer>", True), ("<>", False), ("", False)])
+def test_nobody_is_asked_for_all_that_has_no_message_id(raw: str, asked: bool) -> None:
+    """Devices in a private network send without; cleanup(8) says `message-id=<>`."""
+    correlator = Correlator(ClientRules())
+    inside = [one.replace(b"192.0.2.9", b"10.0.0.9") for one in message(message_id=raw)]
+    correlator.add(gather(events(inside)), {})
+    assert bool(correlator.wanted().message_ids) is asked
+
+
+def test_a_server_that_gives_all_mail_one_queue_id_is_not_listened_to_for_ever() -> None:
+    correlator = Correlator(ClientRules(), limit=10)
+    named = "4jXPlN1VQlzJbS0"
+
+    def wanted(*lines: bytes) -> int:
+        correlator.missing([])
+        correlator.add(gather(events(lines)), {})
+        keys = correlator.wanted().keys
+        correlator.join({})
+        return len(keys)
+
+    for n in range(300):
+        queue_id = f"4jXPlN1VQlzJb{n:03}"
+        wanted(attempt(queue_id=queue_id, reason=f"250 2.0.0 Ok: queued as {named}"))
+    assert wanted(*message(named)) <= 100

@@ -12,9 +12,13 @@ from pda.maillog import chain
 from pda.maillog.events import Attempt, EntryKey, Life, Summary, Wanted, Whole
 from pda.maillog.memory import Memory
 
+_NONE = frozenset(["", "<>"])
+"""What has no Message-ID has that in common with too many to look at them all."""
 _MOST_HOSTS = 50
 _MOST_NAMED = 10_000
 """Queue ids that are waited for: where one comes later, the store is asked for its message."""
+_MOST_NAMING = 100
+"""One of them: a server that gives all mail one queue id names none of ours."""
 
 
 class Touched:
@@ -66,7 +70,7 @@ class Links:
         return Wanted(
             {key for key in keys if key not in self._entries},
             {name for name in names if not any(self._anywhere(name))},
-            message_ids - {""},
+            message_ids - _NONE,
         )
 
     def beyond(self, lives: Iterable[Life]) -> set[EntryKey]:
@@ -86,7 +90,7 @@ class Links:
         names = {name for one in wholes for name, internal in one.names if internal}
         message_ids = {one.message_id for one in wholes if one.queue_id not in self._expected}
         return Wanted(
-            {key for key in keys if not self._entries.knows(key)}, names, message_ids - {""}
+            {key for key in keys if not self._entries.knows(key)}, names, message_ids - _NONE
         )
 
     def known(self, wholes: Sequence[Whole], stored: Wanted) -> set[int]:
@@ -233,4 +237,4 @@ class Links:
 def _note(named: dict[str, tuple[EntryKey, ...]], queue_id: str, by: EntryKey) -> None:
     known = named.get(queue_id, ())
     if by not in known:
-        named[queue_id] = (*known, by)
+        named[queue_id] = (*known, by)[-_MOST_NAMING:]
