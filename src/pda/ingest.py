@@ -47,7 +47,7 @@ _KEPT_BATCH = 4
 _ENTRIES_AT_A_TIME = 500
 """Of history, judged anew between two transactions of the live stream."""
 _RETRY_S = 1.0
-_MOST_EVENTS = 25_000
+_MOST_EVENTS = 18_000
 """In one transaction: the more, the fewer times a page is encrypted; they stay in memory."""
 _WORTH_A_COMMIT = 400
 """Events that senders wait for: to work them out takes as long as to commit them does."""
