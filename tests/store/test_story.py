@@ -44,6 +44,9 @@ def test_a_story(tmp_path: Path) -> None:
     other = told[BOUNCE_ID]
     assert other is not None
     assert (link.relation, link.queue_id, link.id) == ("notification", BOUNCE_ID, other.message.id)
+    (back,) = other.links
+    about = "notification-about", "4jXPlN1VQlzJbSD", story.message.id
+    assert (back.relation, back.queue_id, back.id) == about
 
 
 def test_a_notification_is_the_one_that_had_the_id_then(tmp_path: Path) -> None:
@@ -59,6 +62,9 @@ def test_a_notification_is_the_one_that_had_the_id_then(tmp_path: Path) -> None:
     with store.reading() as connection:
         ids = {row.message_id: row.id for row in queries.messages(connection, Filter())}
         story = queries.story(connection, ids["<98494.7.1@shop>"])
+        backward = [queries.story(connection, ids[f"<{day}@mx1>"]) for day in days]
     store.close()
     assert story is not None
     assert [link.id for link in story.links] == [ids["<15@mx1>"]]
+    about = [[link.id for link in one.links] for one in backward if one]
+    assert about == [[], [], [ids["<98494.7.1@shop>"]]]

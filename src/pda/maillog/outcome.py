@@ -27,6 +27,7 @@ from pda.maillog.events import (
     HeaderInfo,
     Life,
     MessageId,
+    Notification,
     Outcome,
     Pickup,
     QueueActive,
@@ -101,6 +102,7 @@ def summarise(life: Life, rules: ClientRules) -> Summary:
         requeued=True in [record.requeued for record in handed_on],
         stopped=stopped,
         origins=_origins(connected, pickups),
+        notifications=frozenset(one.notification_queue_id for one in _said(seen, Notification)),
         shares_message=_is_one_of_several(connected, pickups, seen),
     )
 

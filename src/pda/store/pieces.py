@@ -56,7 +56,8 @@ _MOVE: Final = """
 INSERT OR IGNORE INTO term
 SELECT ?, hash, entry_id FROM term WHERE {} ORDER BY hash, entry_id
 """
-_END: Final = 2**62
+LAST: Final = 2**62
+"""Behind every entry."""
 
 
 class Piece(NamedTuple):
@@ -136,7 +137,7 @@ def _end(connection: Connection, pieces: list[Piece], rows: int) -> _Place:
     """Up to where these pieces have not more terms than so many, and if they can, some."""
     offset = max(1, rows // len(pieces)) - 1
     each = (connection.execute(_NTH, (one.number, offset)).fetchone() for one in pieces)
-    return min(((number_of(row[0]), number_of(row[1])) for row in each if row), default=(_END, 0))
+    return min(((number_of(row[0]), number_of(row[1])) for row in each if row), default=(LAST, 0))
 
 
 def _up_to(pieces: list[Piece], end: _Place) -> tuple[str, list[Value]]:

@@ -19,7 +19,7 @@ from pda.store.names import Numbers, number_of
 from pda.store.replies import PackedReplies
 from pda.store.row import RowOf, address_of
 from pda.store.sheets import Sheet
-from pda.store.terms import terms_of
+from pda.store.terms import notification_terms, terms_of
 
 _NAMELESS = Summary(born=0)
 _VERDICT = 7
@@ -214,6 +214,9 @@ def _terms(change: Change) -> Iterator[tuple[int, int]]:
     if change.recipients or change.named:
         named = summary if change.named and summary else _NAMELESS
         for term in terms_of(named, change.recipients):
+            yield term, number
+    if summary and summary.notifications:
+        for term in notification_terms(summary):
             yield term, number
 
 

@@ -1,4 +1,4 @@
-"""What an entry can be found by: hashes of addresses, their domains and Message-IDs.
+"""What an entry can be found by: hashes of addresses, their domains, Message-IDs, notifications.
 
 Owns the hash; where they are kept is in `pieces`. A hash may be that of something else too: whoever
 looks one up has to compare the entry itself.
@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from pda.maillog.events import Summary
 
-Kind: TypeAlias = Literal["recipient", "address", "domain", "message-id"]
+Kind: TypeAlias = Literal["recipient", "address", "domain", "message-id", "notification"]
 
 
 def term(kind: Kind, text: str) -> int:
@@ -34,4 +34,9 @@ def terms_of(summary: Summary, recipients: Iterable[str]) -> list[int]:
     recipients = list(recipients)
     found += [term("recipient", recipient) for recipient in recipients]
     domains = {recipient.rpartition("@")[2] for recipient in recipients}
-    return [*found, *map(domain_term, domains)]
+    return [*found, *map(domain_term, domains), *notification_terms(summary)]
+
+
+def notification_terms(summary: Summary) -> list[int]:
+    """Those of the notifications about it: so the message that one is about can be found."""
+    return [term("notification", queue_id) for queue_id in summary.notifications]

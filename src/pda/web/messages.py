@@ -46,8 +46,11 @@ class Link(msgspec.Struct, frozen=True):
     """Another queue entry of the same matter."""
 
     relation: Annotated[
-        Literal["continues-as", "continued-from", "notification"],
-        Meta(description="A hop onwards, the hop before, the notification about this message."),
+        Literal["continues-as", "continued-from", "notification", "notification-about"],
+        Meta(
+            description="A hop onwards, the hop before, the notification about this message; the"
+            " message that this one is a notification about."
+        ),
     ]
     host: str
     queue_id: str

@@ -170,6 +170,8 @@ class Summary(msgspec.Struct, frozen=True, gc=False, array_like=True):
     stopped: tuple[Stop, ...] = ()
     origins: tuple[tuple[str, bool], ...] = ()
     """Queue ids of which this entry says that it continues them, and whether by a requeue."""
+    notifications: frozenset[str] = frozenset()
+    """Queue ids of the notifications about this message."""
     shares_message: bool = False
     """Another entry of ours may have the same message: it came from inside, or was requeued.
 

@@ -22,6 +22,8 @@ from pda.maillog.events import (
 )
 from pda.store.database import Connection, Value
 from pda.store.facts import InRow, PackedFacts
+from pda.store.names import number_of
+from pda.store.pieces import LAST, find_between
 from pda.store.queries.rows import (
     ATTEMPTS,
     MESSAGES,
@@ -30,6 +32,7 @@ from pda.store.queries.rows import (
     MessageRow,
     OutcomeRow,
 )
+from pda.store.terms import term
 
 
 class StoryEvent(msgspec.Struct, frozen=True):
@@ -57,7 +60,8 @@ class Link(msgspec.Struct, frozen=True):
     """Another queue entry of the same matter."""
 
     relation: str
-    """`continues-as`, `continued-from` (hops), `notification` (about this message)."""
+    """`continues-as`, `continued-from` (hops), `notification` (about this message),
+    `notification-about` (this one is the notification)."""
     host: str
     queue_id: str
     id: int | None
@@ -74,6 +78,12 @@ class Story(msgspec.Struct, frozen=True):
     links: list[Link]
 
 
+_OF_NUMBERS = (
+    "SELECT e.id, e.queue_id, e.facts, e.born, e.message_id, e.sender FROM entry e"
+    " JOIN host h ON h.id = e.host_id JOIN client c ON c.id = e.client_id"
+)
+
+
 def story(connection: Connection, number: int, client: str | None = None) -> Story | None:
     """The story of a queue entry; None where there is no such, or it is another client's."""
     found = connection.execute(
@@ -88,7 +98,10 @@ def story(connection: Connection, number: int, client: str | None = None) -> Sto
         message=message,
         events=[_event(fact) for fact in facts],
         recipients=_recipients(connection, number),
-        links=list(_links(connection, message, facts, client)),
+        links=[
+            *_links(connection, message, facts, client),
+            *_notified_about(connection, message, client),
+        ],
     )
 
 
@@ -135,6 +148,25 @@ def _links(
                 continue
         number = _nearest(connection, (host, queue_id), near, client)
         yield Link(relation, host, queue_id, number)
+
+
+def _notified_about(
+    connection: Connection, message: MessageRow, client: str | None
+) -> Iterator[Link]:
+    """The message that a notification is about."""
+    if message.sender != "":
+        return
+    key = message.host, message.queue_id
+    rows = connection.execute(
+        f"{_OF_NUMBERS} WHERE e.id IN ({find_between(1)}) AND h.name = ?"
+        " AND c.name = coalesce(?, c.name)",
+        (0, LAST, term("notification", message.queue_id), message.host, client),
+    ).fetchall()
+    for number, queue_id, octets, *in_row in rows:
+        for fact in _facts(octets, InRow.of(*in_row)):
+            said = isinstance(fact.record, Notification) and fact.record.notification_queue_id
+            if said == message.queue_id and _nearest(connection, key, fact.at, None) == message.id:
+                yield Link("notification-about", message.host, str(queue_id), number_of(number))
 
 
 def _nearest(connection: Connection, key: EntryKey, near: int, client: str | None) -> int | None:
