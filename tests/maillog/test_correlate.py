@@ -342,6 +342,16 @@ def test_a_repeated_line_stands_for_further_copies() -> None:
         assert len(found.only().attempts) == 4
 
 
+@pytest.mark.parametrize("later_first", [False, True])
+def test_a_repeated_line_may_begin_a_file(later_first: bool) -> None:
+    first = attempt(at="Mar 10 10:00:01")
+    again = first.replace(b": 4jXP", b": message repeated 2 times: [ 4jXP") + b"]"
+    found = Known()
+    for one in (again, first) if later_first else (first, again):
+        found.add(events([one], live=False))
+    assert len(found.only().attempts) == 3
+
+
 def test_the_syslog_name_is_no_part_of_a_key() -> None:
     lines = message(deliveries=[attempt().replace(b"postfix/smtp", b"postfix-10.0.0.1/smtp")])
     assert known(*lines).outcome().state is State.DELIVERED

@@ -402,15 +402,18 @@ class Source:
         at, grade, program = written
         copy = 1 if repeats else 0
         if self._seen is not None and not grade & SUBSECOND:
-            copy = self._occurrences((*entry, digest), at, repeats or 1)
+            # The one that is repeated may be the last line of the file before.
+            copy = self._occurrences((*entry, digest), at, repeats or 1, least=copy)
         return Attempt(digest, copy, at, grade, program, delivery, verdict)
 
     def _verdict(self, delivery: Delivery) -> Verdict:
         failure = Failure(delivery.reason, delivery.dsn, delivery.status, delivery.relay)
         return self._pipeline.rules.classify(failure)
 
-    def _occurrences(self, text: tuple[str, str, int], at: int, more: int) -> int:
-        """How often this file has just said this.
+    def _occurrences(
+        self, text: tuple[str, str, int], at: int, more: int, *, least: int = 0
+    ) -> int:
+        """How often this file, or it and the one before, has just said this.
 
         The delay in equal texts of one life is equal too, so they stand close together. Farther
         apart it is the same line again (files joined to one), or that of another life.
@@ -421,6 +424,7 @@ class Source:
         before, last_at = self._seen.get(text, (0, at))
         if abs(at - last_at) > _CLOSE:
             before = 0
+        before = max(before, least)
         self._seen[text] = before + more, at
         return before
 
