@@ -87,6 +87,7 @@ marked ~ are asynchronous, everything between them is plain function calls on ba
       v1.py                 /api/v1: which rooms it has
         routes.py values.py   how a route of it is declared: types, validation, who may ask
         lists.py messages.py rows.py formats.py   the mail as pages and exports; one message
+          streams.py            a body that is made while it is sent
         feed.py webhooks.py   what changed, as a feed and as a stream; who is told of it
         suppressions.py rejects.py   what is known of addresses, and advised; what was refused
         stats.py coverage_api.py   counts, rates and delays; what is missing

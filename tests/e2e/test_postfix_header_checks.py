@@ -199,4 +199,5 @@ def test_postconf_knows_every_shipped_setting(tmp_path: Path) -> None:
         "maximal_backoff_time = 40h",
         "maximal_queue_lifetime = 6d",
         "minimal_backoff_time = 240s",
+        "nested_header_checks =",
     ]
