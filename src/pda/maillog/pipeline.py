@@ -418,14 +418,14 @@ class Source:
         The delay in equal texts of one life is equal too, so they stand close together. Farther
         apart it is the same line again (files joined to one), or that of another life.
         """
-        assert self._seen is not None
-        if len(self._seen) >= _MOST_TEXTS:
-            self._seen = dict(list(self._seen.items())[_MOST_TEXTS // 2 :])
-        before, last_at = self._seen.get(text, (0, at))
-        if abs(at - last_at) > _CLOSE:
-            before = 0
-        before = max(before, least)
-        self._seen[text] = before + more, at
+        seen = self._seen
+        assert seen is not None
+        if len(seen) >= _MOST_TEXTS:
+            seen = self._seen = dict(list(seen.items())[_MOST_TEXTS // 2 :])
+        before, known = least, seen.get(text)
+        if known is not None and abs(at - known[1]) <= _CLOSE:
+            before = max(known[0], least)
+        seen[text] = before + more, at
         return before
 
 
