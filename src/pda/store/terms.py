@@ -38,5 +38,9 @@ def terms_of(summary: Summary, recipients: Iterable[str]) -> list[int]:
 
 
 def notification_terms(summary: Summary) -> list[int]:
-    """Those of the notifications about it: so the message that one is about can be found."""
+    """Those of the notifications about it: so the message that one is about can be found.
+
+    When it is removed they stay until all of their piece has gone: to unpack its facts for them
+    would cost more than the few are worth, and whoever looks one up compares the entry.
+    """
     return [term("notification", queue_id) for queue_id in summary.notifications]
